@@ -1,0 +1,117 @@
+"""Feature extractors, their layers named from shallow to deep.
+
+A backbone is any `torch.nn.Module` from images (B, C, H, W) to features (B, F). Its weights with two or more dimensions are
+masked; everything else (biases, normalisation parameters and statistics) is small and belongs to each expert.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from focil import seeds
+
+ImageShape = tuple[int, int, int]
+Factory = Callable[[ImageShape], nn.Module]
+
+
+class MLP(nn.Module):
+    """pixels-300-100, ReLU, no biases (FOCIL's network for MNIST). (B, C, H, W) -> (B, 100)."""
+
+    def __init__(self, image_shape: ImageShape, widths: tuple[int, ...] = (300, 100)):
+        super().__init__()
+        channels, height, width = image_shape
+        sizes = (channels * height * width, *widths)
+        self.layers = nn.ModuleList(nn.Linear(i, o, bias=False) for i, o in zip(sizes, sizes[1:]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = images.flatten(1)  # (B, C*H*W)
+        for layer in self.layers:
+            hidden = layer(hidden).relu()
+        return hidden
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut; the shortcut is a 1x1 convolution where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = _norm(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = _norm(outputs)
+        same = stride == 1 and inputs == outputs
+        self.shortcut = nn.Identity() if same else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), _norm(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.norm1(self.conv1(x)).relu()
+        return (self.norm2(self.conv2(hidden)) + self.shortcut(x)).relu()
+
+
+class ResNet18(nn.Module):
+    """ResNet18 with a 7x7 stride-2 stem and no max-pool, no biases, normalisation without affine parameters.
+
+    FOCIL's network for CIFAR-100 and TinyImageNet: (B, 3, H, W) -> (B, 512); 11.2 M parameters with a head of 100 classes.
+    """
+
+    def __init__(self, image_shape: ImageShape):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(image_shape[0], 64, 7, 2, 3, bias=False), _norm(64), nn.ReLU())
+        stages, inputs = [], 64
+        for outputs, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+            stages.append(nn.Sequential(BasicBlock(inputs, outputs, stride), BasicBlock(outputs, outputs, 1)))
+            inputs = outputs
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = self.stem(images)  # (B, 64, H/2, W/2)
+        for stage in self.stages:
+            hidden = stage(hidden)
+        return hidden.mean((2, 3))  # (B, 512)
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, affine=False)
+
+
+BACKBONES: dict[str, Factory] = {"mlp": MLP, "resnet18": ResNet18}
+
+
+def build(backbone: str | Factory, image_shape: ImageShape, seed: int) -> nn.Module:
+    """Build a backbone for images of `image_shape` (C, H, W), initialised from the run's seed.
+
+    backbone: a name of `BACKBONES`, or any callable from the image shape to a module with features (B, F).
+    torch's global generator is left as it was. Raises ValueError if the module does not return (B, F).
+    """
+    factory = BACKBONES[backbone] if isinstance(backbone, str) else backbone
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.torch_seed(seed, "initial weights"))
+        module = factory(image_shape).requires_grad_(False)
+    feature_size(module, image_shape)
+    return module
+
+
+def feature_size(module: nn.Module, image_shape: ImageShape) -> int:
+    """Number of features F of a backbone. Raises ValueError if it does not map (2, C, H, W) to (2, F)."""
+    was_training = module.training
+    device = next(module.parameters()).device
+    with torch.no_grad():
+        features = module.eval()(torch.zeros(2, *image_shape, device=device))
+    module.train(was_training)
+    if features.ndim != 2 or len(features) != 2:
+        raise ValueError(
+            f"the backbone maps images (2, {', '.join(map(str, image_shape))}) to {tuple(features.shape)}, expected (2, F): "
+            "end it with pooling and flatten(1), and leave the classifier out; focil adds one head per task"
+        )
+    return features.shape[1]
+
+
+def masked_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every weight that masks cover, shallow to deep (in the order of the module's parameters)."""
+    return {name: tuple(p.shape) for name, p in module.named_parameters() if p.ndim >= 2}
+
+
+def own_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """What each expert keeps of its own: parameters with fewer than two dimensions, and buffers (running statistics)."""
+    small = {name: p.detach() for name, p in module.named_parameters() if p.ndim < 2}
+    return small | {name: b for name, b in module.named_buffers() if b is not None}

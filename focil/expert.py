@@ -1,0 +1,60 @@
+"""An expert: a masked, frozen sub-network of the shared backbone, with its own statistics and head rows."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from focil.masks import Mask
+
+Store = dict[str, Tensor]  # layer name -> dense weights of the shared backbone
+
+
+@dataclass(frozen=True)
+class Expert:
+    """What a finished task leaves behind.
+
+    mask: its connections. own: name -> tensor of parameters and statistics that no other expert sees. head: (classes of the
+    task, F), rows that belong to this task and to no other. calibration: (rules, 2), see `protocols.calibrate`.
+    """
+
+    mask: Mask
+    own: dict[str, Tensor]
+    head: Tensor
+    calibration: Tensor
+
+    def logits(self, backbone: nn.Module, store: Store, images: Tensor) -> Tensor:
+        """Logits (N, classes of the task) for normalised images (N, C, H, W); one image is enough."""
+        tensors = masked_weights(store, self.mask) | self.own
+        backbone.eval()
+        with torch.no_grad():
+            return functional_call(backbone, tensors, (images,)) @ self.head.T
+
+    def fingerprint(self, store: Store) -> str:
+        """SHA-256 of every number that this expert computes with: its connections' weights, its own tensors, its head.
+
+        Logits on a few images can hide a change of one unit in the last place; this cannot.
+        """
+        digest = hashlib.sha256(self.mask.sha256.encode())
+        for name in self.mask.new:
+            positions = torch.as_tensor(self.mask.positions(name), device=store[name].device)
+            digest.update(_bytes(store[name].flatten()[positions]))
+        for tensor in (*self.own.values(), self.head, self.calibration):
+            digest.update(_bytes(tensor))
+        return digest.hexdigest()
+
+
+def masked_weights(store: Store, mask: Mask) -> Store:
+    """Dense weights of one expert: the store's where the mask is, 0 elsewhere."""
+    weights = {}
+    for name, dense in store.items():
+        positions = torch.as_tensor(mask.positions(name), device=dense.device)
+        weights[name] = torch.zeros_like(dense)
+        weights[name].view(-1)[positions] = dense.view(-1)[positions]
+    return weights
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().numpy().tobytes()

@@ -1,0 +1,197 @@
+"""FOCIL: finetune and freeze randomly pruned sparse experts (arXiv 2403.14684 v1), one pass, nothing stored for replay."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from focil import backbones, seeds
+from focil.confidence import RULES, Rule, calibrate
+from focil.expert import Expert
+from focil.masks import Allocation, Ledger
+from focil.search import Candidate, halve
+from focil.stream import Task
+from focil.trainer import Learners, Sgd
+
+Batch = tuple[Tensor, Tensor]  # images (B, C, H, W), labels (B,)
+Share = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class FocilOptions(BaseModel):
+    """What a params file may say under `focil:`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sparsities: tuple[Share, ...] = Field((0.90, 0.94, 0.96, 0.98), min_length=1, description="candidates: share of connections left out")
+    learning_rates: tuple[Rate, ...] = Field((0.01, 0.02, 0.05, 0.1), min_length=1, description="candidates: learning rates as they act")
+    first_rung: int = Field(25, ge=1, description="batches before the candidates are halved; doubled after each halving")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0)
+    averaging: float = Field(0.98, ge=0, lt=1, description="weight of the past in the average of the weights, per step; 0: none")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="keeps the logits of all experts on one scale")
+    allocation: Allocation = Field("planned", description="planned: every task has an equal part of the free connections")
+    held_batches: int = Field(50, ge=1, description="last batches held while a task passes, for an expert's statistics; counted as memory")
+    rule: Rule = Field("entropy", description="how an expert is chosen: softmax, entropy or energy")
+    calibrated: bool = Field(True, description="confidence in standard deviations from the expert's own mean on its own task")
+
+
+class Focil:
+    """One backbone, one sparse expert per task.
+
+    backbone: name or factory (see `backbones.build`). image_shape: (C, H, W). classes: classes per task. tasks: number of tasks
+    that capacity is planned for. After `learn`, `report` holds what the search did, one entry per task.
+    """
+
+    def __init__(
+        self,
+        backbone: str | backbones.Factory,
+        image_shape: tuple[int, int, int],
+        tasks: int,
+        classes: int,
+        seed: int,
+        options: FocilOptions = FocilOptions(),
+        device: str | torch.device = "cpu",
+    ):
+        self.options, self.seed, self.classes, self.device = options, seed, classes, torch.device(device)
+        self.backbone: nn.Module = backbones.build(backbone, image_shape, seed).to(self.device)
+        self.features = backbones.feature_size(self.backbone, image_shape)
+        shapes = backbones.masked_shapes(self.backbone)
+        parameters = dict(self.backbone.named_parameters())
+        self.store = {name: parameters[name].detach().clone() for name in shapes}
+        self.ledger = Ledger(shapes, tasks, seed, options.allocation)
+        self.experts: list[Expert] = []
+        self.report: list[dict] = []
+        self._held_bytes = 0
+
+    def learn(self, task: Task) -> None:
+        """Train the task's expert on one pass over its batches, then freeze it."""
+        candidates = [Candidate(s, lr) for s in self.options.sparsities for lr in self.options.learning_rates]
+        held: deque[Batch] = deque(maxlen=self.options.held_batches)
+        learners, best = halve(self._learners(candidates), candidates, _hold(task.batches(), held), self.options.first_rung)
+        self.experts.append(self._freeze(learners, [images for images, _ in held]))
+        self._held_bytes = max(self._held_bytes, sum(images.nbytes + labels.nbytes for images, labels in held))
+        self.report.append(
+            {
+                "sparsity": best.sparsity,
+                "lr": best.lr,
+                "prequential": sum(best.accuracy) / len(best.accuracy),
+                "candidates": [asdict(candidate) for candidate in candidates],
+                "draws_per_sample": task.draws_per_sample,
+            }
+        )
+
+    def scores(self, images: Tensor, experts: Sequence[int] | None = None) -> Tensor:
+        """Logits (N, experts, classes per task) of all experts, or of those named, for normalised images (N, C, H, W)."""
+        chosen = self.experts if experts is None else [self.experts[e] for e in experts]
+        return torch.stack([expert.logits(self.backbone, self.store, images) for expert in chosen], dim=1)
+
+    def fingerprint(self, expert: int) -> str:
+        """SHA-256 of every number that an expert computes with; it must never change once the expert is frozen."""
+        return self.experts[expert].fingerprint(self.store)
+
+    def calibration(self) -> np.ndarray | None:
+        """Mean and deviation of each expert's confidence on its own task, (experts, rules, 2); None if not to be used."""
+        return torch.stack([expert.calibration for expert in self.experts]).numpy() if self.options.calibrated else None
+
+    def capacity(self) -> list[dict]:
+        """Owned, re-used and free connections per task, by layer (see `Ledger.occupancy`)."""
+        return self.ledger.occupancy()
+
+    def memory(self) -> dict[str, int]:
+        """Bytes that must be kept between tasks and at test time. Masks are regenerated from (seed, density), see `records`."""
+        return {
+            "backbone": sum(weights.nbytes for weights in self.store.values()),
+            "masks": sum(8 + 32 for _ in self.experts),  # one float64 density and one SHA-256 each
+            "statistics": sum(t.nbytes for expert in self.experts for t in (*expert.own.values(), expert.calibration)),
+            "held_batches": self._held_bytes,
+            "heads": sum(expert.head.nbytes for expert in self.experts),
+            "router": 0,
+        }
+
+    def state(self) -> dict:
+        """Tensors and plain values from which `load` rebuilds everything, in a new process too."""
+        return {
+            "store": self.store,
+            "masks": self.ledger.records(),
+            "own": [expert.own for expert in self.experts],
+            "heads": [expert.head for expert in self.experts],
+            "calibration": [expert.calibration for expert in self.experts],
+            "report": self.report,
+            "held_bytes": self._held_bytes,
+        }
+
+    def load(self, state: dict) -> None:
+        """Continue from a `state`; masks are regenerated and checked. Raises MaskMismatch if one differs."""
+        self.store = {name: state["store"][name].to(self.device) for name in self.store}
+        self.ledger.restore(state["masks"])
+        parts = zip(self.ledger.claimed, state["own"], state["heads"], state["calibration"], strict=True)
+        self.experts = [
+            Expert(mask, {n: t.to(self.device) for n, t in own.items()}, head.to(self.device), calibration)
+            for mask, own, head, calibration in parts
+        ]
+        self.report, self._held_bytes = state["report"], state["held_bytes"]
+
+    def _freeze(self, learners: Learners, held: Sequence[Tensor]) -> Expert:
+        weights, own, head = learners.finished()
+        mask = learners.masks[0]
+        self.ledger.claim(mask)
+        for name, positions in mask.new.items():
+            index = torch.as_tensor(positions, device=self.device)
+            self.store[name].view(-1)[index] = weights[name].view(-1)[index]
+        own = self._gather_statistics(weights, own, held)
+        expert = Expert(mask, own, head, calibration=torch.zeros(len(RULES), 2, dtype=torch.float64))
+        logits = expert.logits(self.backbone, self.store, torch.cat(list(held)))
+        return replace(expert, calibration=torch.from_numpy(calibrate(logits.cpu().numpy())))
+
+    def _learners(self, candidates: Sequence[Candidate]) -> list[Learners]:
+        drawn = {c.sparsity: self.ledger.draw(1 - c.sparsity) for c in candidates}
+        head = self._new_head()
+        own = backbones.own_tensors(self.backbone)
+        sgd = Sgd(self.options.momentum, self.options.weight_decay, self.options.averaging, self.options.label_smoothing)
+        # Convolutions batched over candidates become grouped convolutions, slow on a CPU: there each has a turn of its own.
+        single = any(w.ndim > 2 for w in self.store.values()) or any(True for _ in self.backbone.buffers())
+        groups = [[c] for c in candidates] if single else [list(candidates)]
+        return [
+            Learners(
+                self.backbone, self.store, [drawn[c.sparsity] for c in group], [c.lr for c in group], [head] * len(group), [own] * len(group), sgd
+            )
+            for group in groups
+        ]
+
+    def _new_head(self) -> Tensor:
+        generator = seeds.torch_generator(self.seed, "head", len(self.experts))
+        bound = self.features**-0.5
+        return ((torch.rand(self.classes, self.features, generator=generator) * 2 - 1) * bound).to(self.device)
+
+    def _gather_statistics(self, weights: dict[str, Tensor], own: dict[str, Tensor], batches: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Running statistics of the averaged weights: a plain mean over the held batches, per expert."""
+        if not any(True for _ in self.backbone.buffers()):
+            return own
+        norms = [m for m in self.backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        kept = [norm.momentum for norm in norms]
+        own = {name: tensor.clone() for name, tensor in own.items()}
+        self.backbone.train()
+        for norm in norms:
+            norm.momentum = None  # torch: cumulative average instead of an exponential one
+        for name, tensor in own.items():
+            if name.endswith(("running_mean", "running_var", "num_batches_tracked")):
+                tensor.zero_()
+        with torch.no_grad():
+            for images in batches:
+                functional_call(self.backbone, weights | own, (images,))
+        for norm, momentum in zip(norms, kept, strict=True):
+            norm.momentum = momentum
+        return own
+
+
+def _hold(batches: Iterable[Batch], held: deque[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        held.append(batch)
+        yield batch

@@ -1,0 +1,72 @@
+"""Adaptive sparsity and learning rate on one pass: candidates learn side by side and are halved as the stream goes on.
+
+The paper searches per task (FOCIL section 3, "adaptive sparsity level and learning rate"); the released code reads the task
+again for every trial. Here every candidate sees each batch once, at the same time, and a batch is drawn once.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from focil.trainer import Learners
+
+
+@dataclass
+class Candidate:
+    """One pair of sparsity and learning rate. accuracy, loss: prequential, one number per batch it learned."""
+
+    sparsity: float
+    lr: float
+    accuracy: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+
+
+def halve(
+    groups: Sequence[Learners], candidates: Sequence[Candidate], batches: Iterable[tuple[Tensor, Tensor]], first_rung: int
+) -> tuple[Learners, Candidate]:
+    """Train all candidates over the batches and return the last one standing, with its learners.
+
+    groups: learners, the candidates in their order, group after group. After `first_rung` batches, and at every doubling, the
+    better half by prequential accuracy since the last rung goes on (ties: lower loss), so the stream's length need not be
+    known. If the stream ends first, the best since the last rung is chosen.
+    """
+    groups, alive = list(groups), list(candidates)
+    rung, start, number = first_rung, 0, 0
+    for number, (images, labels) in enumerate(batches, 1):
+        scores = [group.step(images, labels) for group in groups]
+        _record(alive, scores)
+        if number == rung and len(alive) > 1:
+            groups, alive = _keep(groups, alive, start, (len(alive) + 1) // 2)
+            rung, start = 2 * rung, number
+    if start == number:  # the stream ended on a rung: judge by what led to it
+        start = number // 2
+    groups, alive = _keep(groups, alive, start, 1)
+    return groups[0], alive[0]
+
+
+def _record(alive: list[Candidate], scores: list[tuple[Tensor, Tensor]]) -> None:
+    accuracies = [value for accuracy, _ in scores for value in accuracy.tolist()]
+    losses = [value for _, loss in scores for value in loss.tolist()]
+    for candidate, accuracy, loss in zip(alive, accuracies, losses, strict=True):
+        candidate.accuracy.append(accuracy)
+        candidate.loss.append(loss)
+
+
+def _keep(groups: list[Learners], alive: list[Candidate], start: int, count: int) -> tuple[list[Learners], list[Candidate]]:
+    ranked = sorted(range(len(alive)), key=lambda i: _merit(alive[i], start), reverse=True)
+    chosen = sorted(ranked[:count])
+    kept, offset = [], 0
+    for group in groups:
+        inside = [i - offset for i in chosen if offset <= i < offset + len(group)]
+        offset += len(group)
+        if inside:
+            group.keep(inside)
+            kept.append(group)
+    return kept, [alive[i] for i in chosen]
+
+
+def _merit(candidate: Candidate, start: int) -> tuple[float, float]:
+    loss = float(np.mean(candidate.loss[start:]))
+    return float(np.mean(candidate.accuracy[start:])), -loss if np.isfinite(loss) else -np.inf

@@ -1,0 +1,166 @@
+"""The stream: tasks with disjoint classes, each training batch handed out once.
+
+The data set is one uint8 tensor on the device; a task is a list of its rows, and crop, flip and normalisation are batched
+tensor operations.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from focil import seeds
+from focil.datasets import Dataset
+
+
+class StreamError(Exception):
+    """The stream was read in a way that its protocol forbids."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random crop after padding by `crop` pixels, and horizontal flip; 0 and False change nothing."""
+
+    crop: int = 0
+    flip: bool = False
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W), one random crop and one coin per image, for the whole batch at once."""
+        if self.crop:
+            images = _random_crop(images, self.crop, generator)
+        if self.flip:
+            coins = torch.rand(len(images), generator=generator, device=images.device) < 0.5
+            images = torch.where(coins[:, None, None, None], images.flip(3), images)
+        return images
+
+
+def _random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
+    count, channels, height, width = images.shape
+    padded = F.pad(images, (pad,) * 4)  # (B, C, H + 2 pad, W + 2 pad)
+    corners = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=generator, device=images.device)
+    rows = corners[0] + torch.arange(height, device=images.device)  # (B, H)
+    columns = corners[1] + torch.arange(width, device=images.device)  # (B, W)
+    which = torch.arange(count, device=images.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def class_order(data: Dataset, tasks: int, seed: int, order: str = "natural") -> np.ndarray:
+    """Class ids task by task, (tasks, classes per task) int64: `natural`, or `shuffled` by the seed.
+
+    Raises ValueError if the tasks do not divide the classes.
+    """
+    classes = data.num_classes
+    if tasks < 1 or classes % tasks:
+        divisors = [t for t in range(1, classes + 1) if classes % t == 0]
+        raise ValueError(
+            f"{classes} classes of {data.name} cannot be split into {tasks} tasks of equal size; choose tasks from {divisors} in the params file"
+        )
+    ids = np.arange(classes)
+    if order == "shuffled":
+        ids = seeds.numpy_generator(seed, "class order").permutation(ids)
+    return ids.reshape(tasks, -1)
+
+
+class Task:
+    """One task: its classes and its training batches, to be read `passes` times at most.
+
+    index: position in the stream. classes: class ids, in head order. size: number of training images.
+    draws: training images handed out so far, of all passes.
+    """
+
+    def __init__(self, stream: "Stream", index: int):
+        self._stream = stream
+        self._passes_left = stream.passes
+        self.index = index
+        self.classes: tuple[int, ...] = tuple(int(c) for c in stream.order[index])
+        self._rows = np.flatnonzero(np.isin(stream.data.y_train, self.classes))
+        self.size = len(self._rows)
+        self.draws = 0
+
+    @property
+    def draws_per_sample(self) -> float:
+        """How often each training image was handed out, on average."""
+        return self.draws / self.size
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass: images (B, C, H, W) float32, normalised, and labels (B,) int64 in 0..classes-1 of this task.
+
+        Raises StreamError when the passes of the stream are used up (one, for an online stream).
+        """
+        if not self._passes_left:
+            raise StreamError(
+                f"the training batches of task {self.index} were already read {self._stream.passes} time(s), which is all that this stream allows; "
+                "hold what you need while it passes, or open the stream with more passes for an offline method"
+            )
+        self._passes_left -= 1
+        return self._read(self._stream.passes - self._passes_left - 1)
+
+    def _read(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        stream = self._stream
+        rows = seeds.numpy_generator(stream.seed, "sample order", self.index, number).permutation(self._rows)
+        crops = seeds.torch_generator(stream.seed, "augmentation", self.index, number, device=stream.device)
+        labels = np.searchsorted(np.sort(self.classes), stream.data.y_train[rows])
+        labels = torch.as_tensor(np.argsort(self.classes)[labels], device=stream.device)
+        rows = torch.as_tensor(rows, device=stream.device)
+        for start in range(0, self.size, stream.batch_size):
+            batch = slice(start, start + stream.batch_size)
+            images = stream.augmentation(stream.prepare(stream.train[rows[batch]]), crops)
+            self.draws += len(images)
+            yield images, labels[batch]
+
+
+class Stream:
+    """Tasks of a data set in order, each readable `passes` times.
+
+    data: the data set. order: class ids (tasks, classes per task), see `class_order`. seed: of the run; sample order and
+    augmentation have streams of their own, so a task reads the same however often the run was interrupted before it.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        order: np.ndarray,
+        seed: int,
+        *,
+        batch_size: int = 10,
+        passes: int = 1,
+        augmentation: Augmentation = Augmentation(),
+        device: str | torch.device = "cpu",
+    ):
+        self.data, self.order, self.seed = data, order, seed
+        self.batch_size, self.passes, self.augmentation = batch_size, passes, augmentation
+        self.device = torch.device(device)
+        self.train = _channels_first(data.x_train, self.device)  # (N, C, H, W) uint8
+        self.test = _channels_first(data.x_test, self.device)
+        scale = torch.tensor([data.mean, data.std], device=self.device, dtype=torch.float32)
+        self._mean, self._std = scale[:, None, :, None, None] * 255
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Task]:
+        return (Task(self, index) for index in range(len(self)))
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Normalise uint8 images (N, C, H, W) by the data set's mean and standard deviation: float32 of the same shape."""
+        return (images.to(torch.float32) - self._mean) / self._std
+
+    def test_task(self) -> np.ndarray:
+        """Task index of every test image, (N,) int64."""
+        return self._of_class(np.repeat(np.arange(len(self.order)), self.order.shape[1]))[self.data.y_test]
+
+    def test_label(self) -> np.ndarray:
+        """Label of every test image inside its task, (N,) int64."""
+        return self._of_class(np.tile(np.arange(self.order.shape[1]), len(self.order)))[self.data.y_test]
+
+    def _of_class(self, by_position: np.ndarray) -> np.ndarray:
+        table = np.empty(self.order.size, dtype=np.int64)
+        table[self.order.ravel()] = by_position
+        return table
+
+
+def _channels_first(images: np.ndarray, device: torch.device) -> Tensor:
+    return torch.as_tensor(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)

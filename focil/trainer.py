@@ -1,0 +1,185 @@
+"""The step: sub-networks of one backbone that learn side by side on the same batches.
+
+Only trainable numbers are stored, updated and averaged: all of them lie in one flat vector per quantity (values, velocity,
+average). Frozen connections are not in it, so no optimiser, weight decay or averaging can touch them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from focil.expert import Store, masked_weights
+from focil.masks import Mask
+
+
+@dataclass(frozen=True)
+class Sgd:
+    """SGD with Nesterov momentum and weight decay, and an average of the weights over the pass.
+
+    averaging: weight of the past in the running average, per step; 0 keeps the last weights. label_smoothing: share of the
+    target that is spread over the task's classes.
+    """
+
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    averaging: float = 0.98
+    label_smoothing: float = 0.1
+
+
+@dataclass
+class _Slot:
+    """One tensor of all C sub-networks: `leaf` (C, ...) is what the network computes with.
+
+    index: flat positions of the trainable entries in `leaf`, candidate by candidate; None where all are trainable.
+    sizes: number of trainable entries of each candidate.
+    """
+
+    name: str
+    leaf: Tensor
+    index: Tensor | None
+    sizes: list[int]
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        flat = tensor.reshape(-1)
+        return flat if self.index is None else flat.index_select(0, self.index)
+
+    def scatter(self, values: Tensor) -> None:
+        flat = self.leaf.detach().view(-1)
+        if self.index is None:
+            flat.copy_(values)
+        else:
+            flat.scatter_(0, self.index, values)
+
+
+class Learners:
+    """C masked sub-networks of one backbone, one learning rate each, that take every step on the same batch.
+
+    backbone: the module; its own values are not used. store: dense weights that are shared and not changed here.
+    masks, rates, heads (classes, F), own: one entry per sub-network; the tensors are copied.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        store: Store,
+        masks: Sequence[Mask],
+        rates: Sequence[float],
+        heads: Sequence[Tensor],
+        own: Sequence[dict[str, Tensor]],
+        sgd: Sgd,
+    ):
+        self.backbone, self.sgd = backbone, sgd
+        parameters = dict(backbone.named_parameters())
+        self.masks, self.rates, self.steps = list(masks), list(rates), 0
+        self.buffers = [{n: t.clone() for n, t in tensors.items() if n not in parameters} for tensors in own]
+        weights = [masked_weights(store, mask) for mask in masks]
+        self._slots = [_masked_slot(name, [w[name] for w in weights], [m.new[name] for m in masks]) for name in store]
+        self._slots += [_dense_slot(name, [o[name] for o in own]) for name in own[0] if name in parameters]
+        self._slots.append(_dense_slot("head", heads))
+        self._values = torch.cat([slot.gather(slot.leaf.detach()) for slot in self._slots])
+        self._velocity = torch.zeros_like(self._values)
+        self._average = self._values.clone()
+        self._set_rates()
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Score a batch, then learn it: images (B, C, H, W), labels (B,) int64.
+
+        Returns the prequential accuracy and loss of each sub-network, (C,) each: measured before the update, over the
+        task's own logits.
+        """
+        logits = self._forward(images)  # (C, B, classes)
+        losses = F.cross_entropy(
+            logits.flatten(0, 1), labels.repeat(len(self)), reduction="none", label_smoothing=self.sgd.label_smoothing
+        )
+        losses = losses.view(len(self), -1).mean(1)  # (C,)
+        gradients = torch.autograd.grad(losses.sum(), [slot.leaf for slot in self._slots])
+        with torch.no_grad():
+            self._update(torch.cat([slot.gather(g) for slot, g in zip(self._slots, gradients, strict=True)]))
+        return (logits.detach().argmax(2) == labels).float().mean(1), losses.detach()
+
+    def keep(self, which: Sequence[int]) -> None:
+        """Go on with these sub-networks only (positions, ascending)."""
+        for name in ("_values", "_velocity", "_average"):
+            setattr(self, name, self._select(getattr(self, name), which))
+        self._slots = [_select_slot(slot, which) for slot in self._slots]
+        self.masks, self.rates, self.buffers = ([part[i] for i in which] for part in (self.masks, self.rates, self.buffers))
+        self._set_rates()
+
+    def finished(self) -> tuple[Store, dict[str, Tensor], Tensor]:
+        """The averaged weights of the one sub-network that is left: masked dense weights, own tensors, head (classes, F)."""
+        if len(self) != 1:
+            raise ValueError(f"{len(self)} sub-networks are still learning; keep one first")
+        self._push(self._average)
+        tensors = {slot.name: slot.leaf.detach()[0].clone() for slot in self._slots}
+        self._push(self._values)
+        head = tensors.pop("head")
+        weights = {name: tensors.pop(name) for name in self.masks[0].new}
+        return weights, tensors | self.buffers[0], head
+
+    def _forward(self, images: Tensor) -> Tensor:
+        self.backbone.train()
+        leaves = {slot.name: slot.leaf for slot in self._slots}
+        if len(self) == 1:
+            return self._one({name: leaf[0] for name, leaf in leaves.items()}, self.buffers[0], images)[None]
+        buffers = {name: torch.stack([b[name] for b in self.buffers]) for name in self.buffers[0]}
+        return vmap(self._one, (0, 0, None), randomness="different")(leaves, buffers, images)
+
+    def _one(self, tensors: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:
+        tensors = dict(tensors)
+        head = tensors.pop("head")
+        return functional_call(self.backbone, tensors | buffers, (images,)) @ head.T
+
+    def _update(self, gradient: Tensor) -> None:
+        gradient.add_(self._values, alpha=self.sgd.weight_decay)
+        self._velocity.mul_(self.sgd.momentum).add_(gradient)
+        gradient.add_(self._velocity, alpha=self.sgd.momentum)
+        self._values.addcmul_(gradient, self._rate, value=-1)
+        self.steps += 1
+        # A young average must not be held back by the random start: its memory grows with the steps taken.
+        past = min(self.sgd.averaging, self.steps / (self.steps + 10)) if self.sgd.averaging else 0.0
+        self._average.lerp_(self._values, 1 - past)
+        self._push(self._values)
+
+    def _push(self, values: Tensor) -> None:
+        for slot, part in zip(self._slots, values.split([sum(slot.sizes) for slot in self._slots]), strict=True):
+            slot.scatter(part)
+
+    def _select(self, flat: Tensor, which: Sequence[int]) -> Tensor:
+        parts = flat.split([size for slot in self._slots for size in slot.sizes])
+        rows = np.arange(len(parts)).reshape(len(self._slots), len(self))[:, list(which)]
+        return torch.cat([parts[i] for i in rows.ravel()])
+
+    def _set_rates(self) -> None:
+        sizes = torch.tensor([size for slot in self._slots for size in slot.sizes])
+        rates = torch.tensor(self.rates).repeat(len(self._slots))
+        self._rate = rates.repeat_interleave(sizes).to(self._values.device)
+
+
+def _masked_slot(name: str, weights: list[Tensor], trainable: list[np.ndarray]) -> _Slot:
+    size = weights[0].numel()
+    index = np.concatenate([positions + c * size for c, positions in enumerate(trainable)])
+    leaf = torch.stack(weights).requires_grad_()
+    return _Slot(name, leaf, torch.as_tensor(index, device=leaf.device), [len(positions) for positions in trainable])
+
+
+def _dense_slot(name: str, tensors: Sequence[Tensor]) -> _Slot:
+    return _Slot(name, torch.stack([t.detach().clone() for t in tensors]).requires_grad_(), None, [t.numel() for t in tensors])
+
+
+def _select_slot(slot: _Slot, which: Sequence[int]) -> _Slot:
+    leaf = slot.leaf.detach()[list(which)].requires_grad_()
+    sizes = [slot.sizes[i] for i in which]
+    if slot.index is None:
+        return _Slot(slot.name, leaf, None, sizes)
+    size = leaf[0].numel()
+    parts = slot.index.split(slot.sizes)
+    index = torch.cat([parts[old] + (new - old) * size for new, old in enumerate(which)])
+    return _Slot(slot.name, leaf, index, sizes)
