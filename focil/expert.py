@@ -9,6 +9,7 @@ from torch.func import functional_call
 
 from focil.masks import Mask
 
+CHUNK = 500  # images scored at a time: bounds the memory of activations
 Store = dict[str, Tensor]  # layer name -> dense weights of the shared backbone
 
 
@@ -30,7 +31,7 @@ class Expert:
         tensors = masked_weights(store, self.mask) | self.own
         backbone.eval()
         with torch.no_grad():
-            return functional_call(backbone, tensors, (images,)) @ self.head.T
+            return torch.cat([functional_call(backbone, tensors, (part,)) @ self.head.T for part in images.split(CHUNK)])
 
     def fingerprint(self, store: Store) -> str:
         """SHA-256 of every number that this expert computes with: its connections' weights, its own tensors, its head.

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from focil import seeds
+from focil.errors import FocilError
 
 FREE = -1
 Shapes = Mapping[str, tuple[int, ...]]
@@ -96,7 +97,7 @@ class Mask:
         return np.sort(np.concatenate([self.new[name], self.reused[name]]))
 
 
-class MaskMismatch(Exception):
+class MaskMismatch(FocilError):
     """A regenerated mask is not the recorded one."""
 
 

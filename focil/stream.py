@@ -14,10 +14,11 @@ from torch import Tensor
 
 from focil import seeds
 from focil.datasets import Dataset
+from focil.errors import FocilError
 
 
-class StreamError(Exception):
-    """The stream was read in a way that its protocol forbids."""
+class StreamError(FocilError):
+    """A stream that cannot be formed, or was read in a way that its protocol forbids."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,12 @@ def _random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor
 def class_order(data: Dataset, tasks: int, seed: int, order: str = "natural") -> np.ndarray:
     """Class ids task by task, (tasks, classes per task) int64: `natural`, or `shuffled` by the seed.
 
-    Raises ValueError if the tasks do not divide the classes.
+    Raises StreamError if the tasks do not divide the classes.
     """
     classes = data.num_classes
     if tasks < 1 or classes % tasks:
         divisors = [t for t in range(1, classes + 1) if classes % t == 0]
-        raise ValueError(
+        raise StreamError(
             f"{classes} classes of {data.name} cannot be split into {tasks} tasks of equal size; choose tasks from {divisors} in the params file"
         )
     ids = np.arange(classes)
@@ -163,4 +164,4 @@ class Stream:
 
 
 def _channels_first(images: np.ndarray, device: torch.device) -> Tensor:
-    return torch.as_tensor(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
+    return torch.tensor(images.transpose(0, 3, 1, 2), device=device)

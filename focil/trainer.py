@@ -28,7 +28,7 @@ class Sgd:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     averaging: float = 0.98
-    label_smoothing: float = 0.1
+    label_smoothing: float = 0.05
 
 
 @dataclass

@@ -144,8 +144,8 @@ x, y = arrays()["x_train"], arrays()["y_train"]
     ({"y_test": np.full(30, 10)}, ("never trained", "label 10")),
     ({"y_test": np.zeros(30, int)}, ("no test image", "label 1 (9 such)")),
     ({"classes": ["cat"]}, ("10 classes", "1 class names")),
-    ({"mean": [0.1, 0.2, 0.3]}, ("1 number,", "[0.1, 0.2, 0.3]")),
-    ({"mean": [128.0]}, ("[0, 1]", "255")),
+    ({"mean": [0.1, 0.2, 0.3]}, ("1 numbers", "[0.1, 0.2, 0.3]")),
+    ({"mean": [128.0]}, ("from 0 to 1", "divide")),
     ({"std": [0.0]}, ("std above 0",)),
     ({"std": [float("nan")]}, ("nan",)),
     ({"std": "wide"}, ("wide",)),
@@ -210,7 +210,7 @@ def test_the_names_of_another_set_are_refused(root):
     np.savez(root / "cifar100.npz", **arrays(shape=(4, 4, 3)))
     complaint(lambda: load("cifar100"), "10 classes", "100 class names")
     np.savez(root / "cifar10.npz", **arrays())
-    complaint(lambda: load("cifar10"), "3 numbers")
+    complaint(lambda: load("cifar10"), "mean of cifar10", "1 numbers")
 
 
 def test_split_by_content_forgets_order_and_origin(root, tmp_path):

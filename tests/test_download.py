@@ -8,7 +8,7 @@ import os
 import pickle
 import tarfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -42,8 +42,8 @@ def serving(files, missing=0):
             self.send_response(404 if body is None else 200)
             self.send_header("Content-Length", str(len(body or b"") + missing))
             self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body or b"")
+            with suppress(ConnectionError):  # a client may leave before the end
+                self.wfile.write(body or b"" if self.command == "GET" else b"")
 
         do_HEAD = do_GET
 
@@ -87,15 +87,8 @@ def test_a_failed_download_leaves_the_older_file(root):
 
 def test_a_transfer_that_ends_early_leaves_nothing(root):
     with serving({"/a": BODY}, missing=10) as url:
-        message = complaint_without_expected(lambda: fetch(f"{url}/a", root / "a"))
-    assert f"{len(BODY)} of {len(BODY) + 10} bytes" in message and os.listdir(root) == []
-
-
-def complaint_without_expected(action):
-    with pytest.raises(formats.DataError) as caught:
-        action()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+        message = complaint(lambda: fetch(f"{url}/a", root / "a"))
+    assert f"{len(BODY)} bytes, {len(BODY) + 10} were" in message and os.listdir(root) == []
 
 
 def test_no_such_file_and_no_server(root):
@@ -120,10 +113,10 @@ def test_a_full_disk_is_explained(root, monkeypatch):
     def full(name):
         (root / f".{name}.fixed.part").symlink_to("/dev/full")
     full("a.npz")
-    assert "filled up" in complaint_without_expected(lambda: formats.write_npz(root / "a.npz", checked_set()))
+    assert "filled up" in complaint(lambda: formats.write_npz(root / "a.npz", checked_set()))
     full("b")
     with serving({"/b": BODY}) as url:
-        assert "Make room" in complaint_without_expected(lambda: fetch(f"{url}/b", root / "b"))
+        assert "Make room" in complaint(lambda: fetch(f"{url}/b", root / "b"))
     assert os.listdir(root) == []
 
 
@@ -175,7 +168,7 @@ def test_a_read_only_folder_is_left_alone(root, tmp_path):
 def test_nowhere_to_write(root, tmp_path):
     root.chmod(0o555)
     (tmp_path / "cache").write_text("a file where the cache should be")
-    assert "Set FOCIL_DATA" in complaint_without_expected(lambda: writable_folder(root))
+    assert "Set FOCIL_DATA" in complaint(lambda: writable_folder(root))
 
 
 # The official files, in their real formats but small
@@ -241,7 +234,7 @@ def test_no_network_names_the_file_and_the_folder(root, monkeypatch):
     with serving({}) as url:
         pass
     offer_mnist(monkeypatch, url, {"/a.gz": b""})
-    message = complaint_without_expected(lambda: load("fashion-mnist"))
+    message = complaint(lambda: load("fashion-mnist"))
     assert "fashion-mnist.npz" in message and str(root) in message and "FOCIL_DATA" in message
     assert os.listdir(root) == []
 
@@ -252,7 +245,7 @@ def test_a_full_disk_during_the_official_download(root, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", full)
-    assert "filled up" in complaint_without_expected(lambda: load("cifar10"))
+    assert "filled up" in complaint(lambda: load("cifar10"))
     assert os.listdir(root) == []
 
 

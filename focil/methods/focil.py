@@ -35,7 +35,7 @@ class FocilOptions(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0)
     averaging: float = Field(0.98, ge=0, lt=1, description="weight of the past in the average of the weights, per step; 0: none")
-    label_smoothing: float = Field(0.1, ge=0, lt=1, description="keeps the logits of all experts on one scale")
+    label_smoothing: float = Field(0.05, ge=0, lt=1, description="keeps the logits of all experts on one scale")
     allocation: Allocation = Field("planned", description="planned: every task has an equal part of the free connections")
     held_batches: int = Field(50, ge=1, description="last batches held while a task passes, for an expert's statistics; counted as memory")
     rule: Rule = Field("entropy", description="how an expert is chosen: softmax, entropy or energy")
@@ -96,9 +96,9 @@ class Focil:
         """SHA-256 of every number that an expert computes with; it must never change once the expert is frozen."""
         return self.experts[expert].fingerprint(self.store)
 
-    def calibration(self) -> np.ndarray | None:
-        """Mean and deviation of each expert's confidence on its own task, (experts, rules, 2); None if not to be used."""
-        return torch.stack([expert.calibration for expert in self.experts]).numpy() if self.options.calibrated else None
+    def calibration(self) -> np.ndarray:
+        """Mean and standard deviation of each expert's confidence on its own task, (experts, rules, 2)."""
+        return torch.stack([expert.calibration for expert in self.experts]).numpy()
 
     def capacity(self) -> list[dict]:
         """Owned, re-used and free connections per task, by layer (see `Ledger.occupancy`)."""

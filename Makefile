@@ -1,0 +1,64 @@
+# focil: every command a reader needs. `make help` prints them.
+SUITE ?= default
+SUITE_default := digits-5
+SUITE_paper := mnist-5 fashion-mnist-5 cifar100-10 cifar100-20 tiny-imagenet-100
+SEEDS_default := 0 1 2 3 4
+SEEDS ?= $(if $(RUN),0,$(or $(SEEDS_$(SUITE)),0))
+RUNS := $(or $(RUN),$(SUITE_$(SUITE)))
+PYTHON ?= python3
+TORCH ?= default
+
+ENV := .venv
+STAMP := $(ENV)/.installed-$(TORCH)
+BIN := $(ENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+ifeq ($(TORCH),cpu)
+UV_TORCH := --torch-backend cpu
+else ifneq ($(TORCH),default)
+$(error TORCH=$(TORCH) is unknown; use TORCH=cpu for the small CPU build, or leave it out)
+endif
+
+.PHONY: help env test reproduce lab bench clean $(addprefix run-,$(RUNS))
+.DEFAULT_GOAL := help
+
+help:  ## print this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */make \1\t/' | expand -t 18
+	@echo
+	@echo "make reproduce SUITE=paper    the five benchmarks of the paper (data is found through FOCIL_DATA, or downloaded)"
+	@echo "make reproduce RUN=mnist-5    one benchmark; SEEDS='0 1 2' chooses the seeds; -jN runs N benchmarks side by side"
+	@echo "make reproduce TORCH=cpu      with the small CPU build of PyTorch"
+
+reproduce: $(addprefix run-,$(RUNS))  ## build the environment and run the suite into outputs/ (default: handwritten digits)
+	@if [ -z "$(strip $(RUNS))" ]; then echo "SUITE=$(SUITE) is unknown; use default or paper" >&2; exit 2; fi
+	@echo "Notebooks, pages and numbers are in outputs/NAME/seed-K/"
+
+# Side by side (-jN), each run gets its share of the cores.
+JOBS = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),$(if $(filter -j,$(MAKEFLAGS)),$(words $(RUNS)),1))
+$(addprefix run-,$(RUNS)): run-%: $(STAMP)
+	@$(BIN)/python -m focil run params/$*.yaml --seed $(SEEDS) \
+	  $(if $(filter-out 1,$(JOBS)),--threads $$($(BIN)/python -c 'from focil.benchmark import available_cores as c; print(max(1, c() // min($(JOBS), $(words $(RUNS)))))'))
+
+test: $(STAMP)  ## build the environment and run the tests, the teaching notebooks among them
+	$(BIN)/python -m pytest --nbval tests $(sort $(wildcard notebooks/0*.ipynb))
+
+lab: $(STAMP)  ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+bench: $(STAMP)  ## time the steps of a run, on a quiet machine
+	$(BIN)/python -m focil.bench
+
+env: $(STAMP)  ## build the environment only
+
+clean:  ## delete the environment and all results except outputs/reference
+	rm -rf $(ENV) build *.egg-info
+	@if [ -d outputs ]; then find outputs -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +; fi
+
+$(STAMP): pyproject.toml requirements.lock
+	@if ! command -v uv >/dev/null; then \
+	  $(PYTHON) -m venv $(ENV) || exit 1; \
+	  if [ "$(TORCH)" = default ]; then $(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[test]'; \
+	  else $(BIN)/python -m pip install --quiet uv && $(BIN)/uv pip install --quiet --python $(BIN)/python $(UV_TORCH) --constraint requirements.lock --editable '.[test]'; fi; \
+	else \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(ENV) && \
+	  uv pip install --quiet --python $(BIN)/python $(UV_TORCH) --constraint requirements.lock --editable '.[test]'; \
+	fi
+	@rm -f $(ENV)/.installed-* && touch $@

@@ -1,0 +1,85 @@
+"""The command line: python -m focil run | list | verify."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from focil.benchmark import read_params
+from focil.errors import FocilError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, or 1 after an error that was explained on standard error."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        parsed.command(parsed)
+    except FocilError as error:
+        print(f"focil: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("focil: interrupted; start the same command again to continue after the last finished task", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    from focil.reproduce import reproduce, table  # papermill and nbconvert take a second to import
+
+    for params in parsed.params:
+        results = reproduce(
+            params, parsed.seed, parsed.out, threads=parsed.threads, development=parsed.development, fresh=parsed.fresh
+        )
+        print(f"{params.stem}{'-development' if parsed.development else ''}: final average accuracy, mean +- 95 % interval over seeds")
+        print(table(results), flush=True)
+
+
+def _list(parsed: argparse.Namespace) -> None:
+    from focil.reproduce import table
+    from focil.results import read_results
+
+    for path in sorted(parsed.params.glob("*.yaml")):
+        benchmark = read_params(path)
+        print(f"{benchmark.name}: {benchmark.data}, {benchmark.tasks} tasks, {benchmark.backbone}, {benchmark.method}")
+        if results := read_results(parsed.out / benchmark.name):
+            print(table(results))
+
+
+def _verify(parsed: argparse.Namespace) -> None:
+    from focil.runs import verify_folder
+
+    print(f"{verify_folder(parsed.folder)} experts rebuilt and equal bit for bit")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m focil", description="Class-incremental learning with sparse experts.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    run = commands.add_parser("run", help="run params files through their notebook")
+    run.add_argument("params", nargs="+", type=Path, help="params/NAME.yaml")
+    run.add_argument("--seed", nargs="+", type=_seed, default=[0], metavar="K", help="one run per seed (default: 0)")
+    run.add_argument("--out", type=Path, default=Path("outputs"), help="folder of all results (default: outputs)")
+    run.add_argument("--threads", type=int, metavar="N", help="processor cores of a run (default: all)")
+    run.add_argument("--development", action="store_true", help="test on held-out training images instead, for making choices")
+    run.add_argument("--fresh", action="store_true", help="delete earlier results of these seeds first")
+    run.set_defaults(command=_run)
+
+    listing = commands.add_parser("list", help="show the benchmarks and the results there are")
+    listing.add_argument("--params", type=Path, default=Path("params"), help="folder of params files (default: params)")
+    listing.add_argument("--out", type=Path, default=Path("outputs"), help="folder of all results (default: outputs)")
+    listing.set_defaults(command=_list)
+
+    verify = commands.add_parser("verify", help="rebuild every expert of a run and compare it with its first self, bit for bit")
+    verify.add_argument("folder", type=Path, help="outputs/NAME/seed-K")
+    verify.set_defaults(command=_verify)
+    return parser
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("seeds are 0, 1, 2, ...")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

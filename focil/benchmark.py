@@ -1,0 +1,99 @@
+"""What to run: everything that a params file may say, validated before anything starts."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Literal
+
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from focil.errors import FocilError
+from focil.methods.focil import FocilOptions
+
+
+class BenchmarkError(FocilError):
+    """A params file or configuration that cannot be run; the message says what to change."""
+
+
+class Benchmark(BaseModel):
+    """One benchmark: data, stream, method and machine. Unknown keys are refused.
+
+    A params file says only what differs from these defaults. `device` and `threads` are filled in from the machine, so that
+    a result always records them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the folder of results")
+    data: str = Field(description="a data set by name, or the path of an .npz with x_train, y_train, x_test, y_test")
+    split: Literal["official", "sha256"] = Field("official", description="sha256: pooled and split again by the pixels' hash")
+    development: bool = Field(False, description="test on the last 10 % of each class's training images, for making choices")
+    tasks: int = Field(ge=1)
+    class_order: Literal["natural", "shuffled"] = "natural"
+    crop: int = Field(0, ge=0, description="padding in pixels before a random crop of training images")
+    flip: bool = Field(False, description="random horizontal flip of training images")
+    batch_size: int = Field(10, ge=1)
+    backbone: Literal["mlp", "resnet18", "own"] = Field("mlp", description="own: a module that is handed over in Python")
+    method: Literal["focil"] = "focil"
+    focil: FocilOptions = FocilOptions()
+    device: Literal["cpu", "cuda"] = Field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
+    threads: int = Field(default_factory=lambda: available_cores(), ge=1)
+
+    def __init__(self, **values):
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise BenchmarkError(_explain(error, values)) from None
+
+
+def available_cores() -> int:
+    """Number of processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_params(path: str | Path, **overrides) -> Benchmark:
+    """Read params/NAME.yaml: a top-level `config:` (so that `papermill -f` takes the same file), whose name is NAME.
+
+    overrides: values that replace the file's, for example threads=1; None is ignored.
+    Raises BenchmarkError for a missing or malformed file, unknown keys, wrong values, or another name inside.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        raise BenchmarkError(f"cannot read {path}: {error.strerror}. Params files here: {', '.join(known) or 'none'}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BenchmarkError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(content, dict) or set(content) != {"config"} or not isinstance(content["config"], dict):
+        found = list(content) if isinstance(content, dict) else type(content).__name__
+        raise BenchmarkError(
+            f"{path} must hold exactly one top-level key, `config:`, with the benchmark below it; found {found}. "
+            "Seeds and folders belong on the command line (--seed, --out)."
+        )
+    try:
+        benchmark = Benchmark(**content["config"] | {key: value for key, value in overrides.items() if value is not None})
+    except BenchmarkError as error:
+        raise BenchmarkError(f"{path}: {error}") from None
+    if benchmark.name != path.stem:
+        raise BenchmarkError(f"{path}: name is {benchmark.name!r} but the file is called {path.stem!r}; make them the same")
+    return benchmark
+
+
+def _explain(error: ValidationError, values: dict) -> str:
+    return "; ".join(_explain_one(item, values) for item in error.errors())
+
+
+def _explain_one(item: dict, values: dict) -> str:
+    *parents, key = item["loc"] or ("",)
+    place = ".".join(map(str, item["loc"]))
+    if item["type"] == "extra_forbidden":
+        known = list(FocilOptions.model_fields if parents else Benchmark.model_fields)
+        close = difflib.get_close_matches(str(key), known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        return f"unknown key {place!r}; {hint}"
+    if item["type"] == "missing":
+        return f"{place!r} is missing; a benchmark needs name, data and tasks"
+    return f"{place!r} is {item['input']!r}: {item['msg'].lower()}"

@@ -1,0 +1,109 @@
+"""From a params file to an executed notebook: outputs/NAME/seed-K/ with notebook, HTML, figures and result.json."""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+import papermill
+from jupyter_client.manager import AsyncKernelManager
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+from traitlets import default
+
+from focil.benchmark import Benchmark, read_params
+from focil.errors import FocilError
+from focil.files import atomic_path
+from focil.results import RESULT, read_results, summary
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TEMPLATE = REPOSITORY / "notebooks" / "benchmark.ipynb"
+NOTEBOOK, PAGE = "benchmark.ipynb", "benchmark.html"
+
+
+class ReproduceError(FocilError):
+    """A benchmark's notebook could not be executed."""
+
+
+class IpcKernelManager(AsyncKernelManager):
+    """Starts kernels over IPC sockets: kernels started side by side collide on TCP ports."""
+
+    @default("transport")
+    def _default_transport(self) -> str:
+        return "tcp" if sys.platform == "win32" else "ipc"
+
+
+def reproduce(params: Path, seeds: Sequence[int], outputs: Path, *, threads: int | None = None, development: bool = False, fresh: bool = False) -> list[dict]:
+    """Run a params file through the notebook, once per seed, and return the results.
+
+    A run that is complete is not run again; one that was interrupted continues. threads: cores for this run, default all.
+    development: on the development split, into outputs/NAME-development. fresh: delete what is there first.
+    Raises BenchmarkError, RunError and ReproduceError; the notebook of a failed run is kept beside as .part.ipynb.
+    """
+    benchmark = read_params(params, threads=threads)
+    if development:
+        benchmark = benchmark.model_copy(update={"name": f"{benchmark.name}-development", "development": True})
+    folder = outputs / benchmark.name
+    for seed in seeds:
+        out = folder / f"seed-{seed}"
+        if fresh and out.exists():
+            shutil.rmtree(out)
+        if is_complete(out, benchmark, seed):
+            print(f"{out}: complete, nothing to do (--fresh runs it again)", flush=True)
+        else:
+            execute(TEMPLATE, out, {"config": benchmark.model_dump(mode="json"), "seed": seed, "out": str(out.resolve())})
+    return [result for result in read_results(folder) if result["seed"] in seeds]
+
+
+def is_complete(out: Path, benchmark: Benchmark, seed: int) -> bool:
+    """Whether a folder holds the whole result of exactly this benchmark (the number of threads may differ)."""
+    if not all((out / name).exists() for name in (RESULT, NOTEBOOK, PAGE)):
+        return False
+    result = json.loads((out / RESULT).read_text(encoding="utf-8"))
+    recorded, wanted = result["benchmark"], benchmark.model_dump(mode="json")
+    return recorded | {"threads": 0} == wanted | {"threads": 0} and result["seed"] == seed
+
+
+def execute(template: Path, out: Path, parameters: dict) -> None:
+    """Execute a papermill template into `out`: a part file first, renamed when every cell has run, then its HTML."""
+    known = set(papermill.inspect_notebook(template))
+    if unknown := set(parameters) - known:
+        raise ReproduceError(f"{template} has no parameter {', '.join(sorted(unknown))}; its cell tagged `parameters` has {', '.join(sorted(known))}")
+    out.mkdir(parents=True, exist_ok=True)
+    part = out / NOTEBOOK.replace(".ipynb", ".part.ipynb")
+    try:
+        papermill.execute_notebook(
+            template,
+            part,
+            parameters,
+            kernel_name="python3",
+            kernel_manager_class=IpcKernelManager,
+            progress_bar=False,
+            log_output=False,
+            stderr_file=sys.stderr,
+            cwd=str(out),
+        )
+    except PapermillExecutionError as error:
+        raise ReproduceError(f"{error.ename}: {error.evalue}\n(the notebook up to the error: {part})") from None
+    with atomic_path(out / PAGE) as page:
+        page.write_text(render(part), encoding="utf-8")
+    part.replace(out / NOTEBOOK)
+
+
+def render(notebook: Path) -> str:
+    """The notebook as one HTML page. The classic template keeps alternative texts, which the default one drops."""
+    exporter = HTMLExporter(template_name="classic")
+    return exporter.from_notebook_node(nbformat.read(notebook, as_version=4))[0]
+
+
+def table(results: Sequence[dict]) -> str:
+    """Final averages of one benchmark over its seeds, as lines of text."""
+    if not results:
+        return "no results"
+    lines = []
+    for name, mean, half in summary(list(results)):
+        interval = "" if half is None else f" +- {100 * half:.1f}"
+        lines.append(f"  {name:18} {100 * mean:5.1f} %{interval}   (n = {len(results)})")
+    return "\n".join(lines)

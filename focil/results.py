@@ -1,0 +1,68 @@
+"""result.json: what is in it, and how results of several seeds are read together."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from focil.metrics import mean_interval
+from focil.provenance import provenance
+
+if TYPE_CHECKING:
+    from focil.runs import Run
+
+RESULT = "result.json"
+CURVE_POINTS = 40  # points kept of each candidate's curve
+
+
+def assemble(run: "Run", verified: dict) -> dict:
+    """Everything that is known about a finished run; every number behind a figure is in it."""
+    result = {
+        "benchmark": run.benchmark.model_dump(mode="json"),
+        "seed": run.seed,
+        "accuracy": run.evaluation.accuracy(),
+        "routing": run.evaluation.routing(run.method),
+        "test_images": run.evaluation.test_images(),
+        "search": [_condense(report) for report in run.method.report],
+        "layers": {name: weights.numel() for name, weights in run.method.store.items()},
+        "capacity": run.method.capacity(),
+        "memory_bytes": _with_total(run.method.memory()),
+        "seconds": _with_total(run.seconds),
+        "verified": verified,
+        "provenance": provenance(run.benchmark, run.data),
+    }
+    if run.benchmark.development:
+        result["rules"] = run.evaluation.compare_rules(run.method)
+    return result
+
+
+def read_results(folder: Path) -> list[dict]:
+    """The results below a benchmark's folder, outputs/NAME/seed-*/result.json, by seed."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob(f"seed-*/{RESULT}")]
+    return sorted(found, key=lambda result: result["seed"])
+
+
+def summary(results: list[dict]) -> Iterator[tuple[str, float, float | None]]:
+    """(name of the accuracy, mean over seeds of the final average, half-width of the 95 % interval or None for one seed)."""
+    for name in results[0]["accuracy"]:
+        yield name, *mean_interval([result["accuracy"][name]["final_average"] for result in results])
+
+
+def _condense(report: dict) -> dict:
+    """A search report with its curves as block means, so that result.json stays small."""
+    block = max(1, round(max(len(c["accuracy"]) for c in report["candidates"]) / CURVE_POINTS))
+    candidates = [
+        {"sparsity": c["sparsity"], "lr": c["lr"]} | {key: _block_means(c[key], block) for key in ("accuracy", "loss")} for c in report["candidates"]
+    ]
+    for candidate, full in zip(candidates, report["candidates"], strict=True):
+        candidate["batches"] = [min((i + 1) * block, len(full["accuracy"])) for i in range(len(candidate["accuracy"]))]
+    return report | {"candidates": candidates}
+
+
+def _block_means(values: list[float], block: int) -> list[float]:
+    parts = (values[i : i + block] for i in range(0, len(values), block))
+    return [round(sum(part) / len(part), 4) for part in parts]
+
+
+def _with_total(parts: dict) -> dict:
+    return parts | {"total": sum(parts.values())}
