@@ -18,7 +18,7 @@ class Expert:
     """What a finished task leaves behind.
 
     mask: its connections. own: name -> tensor of parameters and statistics that no other expert sees. head: (classes of the
-    task, F), rows that belong to this task and to no other. calibration: (rules, 2), see `protocols.calibrate`.
+    task, F), rows that belong to this task and to no other. calibration: (rules, 2), see `confidence.calibrate`.
     """
 
     mask: Mask

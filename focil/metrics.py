@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 Matrix = np.ndarray  # (T, T) float64; [i, j]: accuracy on task j's test images after learning task i, NaN for j > i
 
@@ -43,4 +42,6 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return float(values.mean()), None
-    return float(values.mean()), float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    from scipy.special import stdtrit  # here, because its import takes a second that most runs need not wait for
+
+    return float(values.mean()), float(stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values)))

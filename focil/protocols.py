@@ -8,6 +8,7 @@ import numpy as np
 
 from focil import seeds
 
+
 def oracle(logits: np.ndarray, task: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The expert of the true task answers. logits (N, experts, classes), task (N,) -> expert (N,), label inside it (N,)."""
     return _answer(logits, task)

@@ -5,7 +5,7 @@ average). Frozen connections are not in it, so no optimiser, weight decay or ave
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -43,10 +43,26 @@ class _Slot:
     leaf: Tensor
     index: Tensor | None
     sizes: list[int]
+    _by_layout: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
 
     def gather(self, tensor: Tensor) -> Tensor:
-        flat = tensor.reshape(-1)
-        return flat if self.index is None else flat.index_select(0, self.index)
+        if self.index is None:
+            return tensor.reshape(-1)
+        if sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)) + 1 != tensor.numel():
+            tensor = tensor.contiguous()  # expanded or sliced: its memory is not the tensor, whole and once
+        flat = tensor.as_strided((tensor.numel(),), (1,))
+        return flat.index_select(0, self._index_in(tensor))
+
+    def _index_in(self, tensor: Tensor) -> Tensor:
+        # Gradients often come transposed in memory; reading them where they lie spares a copy of the whole dense tensor.
+        layout = tensor.stride()
+        if layout not in self._by_layout:
+            rest, places = self.index, torch.zeros_like(self.index)
+            for size, stride in zip(reversed(tensor.shape), reversed(layout), strict=True):
+                places += rest % size * stride
+                rest = rest // size
+            self._by_layout[layout] = places
+        return self._by_layout[layout]
 
     def scatter(self, values: Tensor) -> None:
         flat = self.leaf.detach().view(-1)
@@ -100,7 +116,7 @@ class Learners:
             logits.flatten(0, 1), labels.repeat(len(self)), reduction="none", label_smoothing=self.sgd.label_smoothing
         )
         losses = losses.view(len(self), -1).mean(1)  # (C,)
-        gradients = torch.autograd.grad(losses.sum(), [slot.leaf for slot in self._slots])
+        gradients = torch.autograd.grad(losses.sum(), [slot.leaf for slot in self._slots], materialize_grads=True)
         with torch.no_grad():
             self._update(torch.cat([slot.gather(g) for slot, g in zip(self._slots, gradients, strict=True)]))
         return (logits.detach().argmax(2) == labels).float().mean(1), losses.detach()

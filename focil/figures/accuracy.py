@@ -1,0 +1,214 @@
+"""Accuracy under each protocol: curves as tasks are learned, the matrix, the summary over seeds, and who answered.
+
+Matrices are (T, T) of shares in 0..1: row i is measured after learning task i, column j is task j's test images, None or NaN
+for j > i. They come by protocol and answerer, for example "sample-experts" (see `protocols`).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+
+from focil import metrics
+from focil.figures import parts, style
+from focil.figures.parts import percent
+
+MANY = 40  # from more tasks than this on, every k-th has a line
+Table = Sequence[Sequence[float | None]]
+
+
+def name(key: str) -> str:
+    """A protocol and who answers, as printed: "batch-10-experts" -> "batch-10, experts"."""
+    protocol, answerer = key.rsplit("-", 1)
+    return f"{protocol}, {answerer}"
+
+
+def phrase(key: str) -> str:
+    """What is known at test time, in words: "batch-10-experts" -> "for 10 images of one task"."""
+    protocol = key.rsplit("-", 1)[0]
+    kind, _, size = protocol.partition("-")
+    words = {"oracle": "given the task", "batch": f"for {size} images of one task", "sample": "for one image alone"}
+    return words.get(kind, f"by {protocol}")
+
+
+@style.styled
+def curves(accuracy: Mapping[str, Mapping]) -> style.Picture:
+    """One panel per protocol: the accuracy of every task, and their mean, as more tasks are learned.
+
+    accuracy: protocol-answerer -> {"matrix": ..., ...}.
+    """
+    columns = min(3, len(accuracy))
+    rows = -(-len(accuracy) // columns)
+    figure, axes = style.panels(rows, columns, 0.9 + 2.7 * rows, sharex=True, sharey=True)
+    for axis, (key, entry) in zip(axes, accuracy.items(), strict=False):
+        draw_curves(axis, entry["matrix"], key)
+        axis.label_outer()
+    for axis in axes[len(accuracy) :]:
+        axis.remove()
+    _name_tasks(axes[: len(accuracy)], len(_array(entry["matrix"])))
+    ends = {key: metrics.final_average(_array(entry["matrix"])) for key, entry in accuracy.items()}
+    finding = _final_finding(ends)
+    parts.headline(axes[0], finding)
+    spread = "; ".join(f"{name(key)}: tasks end at {parts.spread(_array(entry['matrix'])[-1])}" for key, entry in accuracy.items())
+    return style.Picture(figure, f"{finding}. {len(accuracy)} panels, one line per task and their mean as tasks are learned. {spread}.")
+
+
+def draw_curves(axis: Axes, matrix: Table, key: str) -> Axes:
+    """Accuracy of every task j from the moment it is learned, thin; the mean of the tasks so far, thick and black."""
+    values = _array(matrix)
+    learned = np.arange(1, len(values) + 1)
+    colors = _task_colors(len(values))
+    if len(values) > MANY:
+        axis.fill_between(learned, 100 * np.nanmin(values, axis=1), 100 * np.nanmax(values, axis=1), color="0.9", lw=0)
+    for j in _drawn(len(values)):
+        marker = style.MARKERS[j] if len(values) <= parts.CROWDED else ("." if j == len(values) - 1 else None)
+        axis.plot(learned[j:], 100 * values[j:, j], color=colors[j], marker=marker, ms=4, lw=1, alpha=0.9)
+    means = [100 * np.mean(values[i, : i + 1]) for i in range(len(values))]
+    axis.plot(learned, means, color="black", lw=2.2, marker="o" if len(values) == 1 else None, zorder=3)
+    parts.task_axis(axis, len(values), "tasks learned", at_most=6)
+    parts.percent_axis(axis, "accuracy")
+    parts.title(axis, f"{name(key)}:\nmean {percent(metrics.final_average(values))} at the end", width=40)
+    return axis
+
+
+@style.styled
+def matrix(table: Table, key: str) -> style.Picture:
+    """The accuracy matrix of one protocol."""
+    figure, (axis,) = style.panels(1, 1, 4.2)
+    draw_matrix(axis, table, key)
+    values = _array(table)
+    return style.Picture(
+        figure,
+        f"{parts.title_of(axis)}. Heatmap of the accuracy on each of {len(values)} tasks (columns) after each task learned (rows); "
+        f"just learned {parts.spread(np.diag(values))}, at the end {parts.spread(values[-1])}.",
+    )
+
+
+def draw_matrix(axis: Axes, table: Table, key: str) -> Axes:
+    """Accuracy on task j (column) after learning task i (row); blank where task j is not learned yet."""
+    values = _array(table)
+    parts.colorbar(axis, parts.draw_heatmap(axis, values), "accuracy (%)")
+    parts.task_axis(axis, len(values), "tested on task")
+    axis.set_yticks([tick - 1 for tick in parts.task_ticks(len(values))], parts.task_ticks(len(values)))
+    axis.set_ylabel("after learning task")
+    parts.title(axis, f"{_transfer_finding(values)} ({name(key)})", width=70)
+    return axis
+
+
+@style.styled
+def summary(runs: Sequence[Mapping[str, Mapping]]) -> style.Picture:
+    """Final average accuracy of every protocol over seeds. runs: the "accuracy" part of each seed's result."""
+    ends = {key: [run[key]["final_average"] for run in runs] for key in runs[0]}
+    figure, (axis,) = style.panels(1, 1, 1.3 + 0.34 * len(ends))
+    draw_summary(axis, ends)
+    rows = "; ".join(f"{name(key)} {_with_interval(values)}" for key, values in ends.items())
+    kind = f"Dot plot of the final average accuracy over {_seeds(len(runs))}, mean and 95 % t interval"
+    return style.Picture(figure, f"{parts.title_of(axis)}. {kind}: {rows}.")
+
+
+def draw_summary(axis: Axes, ends: Mapping[str, Sequence[float]]) -> Axes:
+    """One row per protocol: every seed as a hollow dot, their mean and 95 % t interval as a diamond with whiskers."""
+    for row, values in enumerate(ends.values()):
+        mean, half = metrics.mean_interval(values)
+        axis.plot(100 * np.array(values), [row] * len(values), "o", mfc="none", color=style.MUTED, ms=6)
+        axis.errorbar(100 * mean, row, xerr=None if half is None else 100 * half, fmt="D", color=style.COLORS[0], capsize=4, ms=5)
+        axis.text(1.02, row, _with_interval(values), transform=axis.get_yaxis_transform(), va="center", fontsize=8)
+    axis.set_yticks(range(len(ends)), [name(key) for key in ends])
+    axis.set_ylim(len(ends) - 0.5, -0.5)
+    axis.set_xlim(0, 100)
+    axis.grid(axis="x", color="0.9")
+    axis.set_xlabel("final average accuracy (%)")
+    axis.set_ylabel("protocol, who answers")
+    hard = min((k for k in ends if k.startswith("sample")), key=lambda k: -np.mean(ends[k]), default=list(ends)[-1])
+    parts.title(axis, f"Final average {phrase(hard)} ({name(hard)}): {_with_interval(ends[hard])}, n = {_seeds(len(ends[hard]))}", width=80)
+    return axis
+
+
+@style.styled
+def routing(tables: Mapping[str, Table], test_images: Sequence[int]) -> style.Picture:
+    """Which expert answers images of which task, after the last task.
+
+    tables: protocol-answerer -> (T, T) shares, rows true task. test_images: number per task, the weights of the average.
+    """
+    figure, axes = style.panels(1, len(tables), 4.0, sharey=True)
+    for axis, (key, table) in zip(axes, tables.items(), strict=True):
+        draw_routing(axis, table, test_images, key)
+        axis.label_outer()
+    found = {key: right_expert(table, test_images) for key, table in tables.items()}
+    answers = " and ".join(f"{percent(share)} ({name(key)})" for key, share in found.items())
+    finding = f"The right expert answers {answers} of the images; chance is {percent(1 / len(test_images))}"
+    parts.headline(axes[0], finding)
+    own = "; ".join(f"{name(key)}: {parts.spread(np.diag(_array(table)))} by task" for key, table in tables.items())
+    return style.Picture(figure, f"{finding}. Heatmaps of the true task (rows) against the answering expert (columns). {own}.")
+
+
+def draw_routing(axis: Axes, table: Table, test_images: Sequence[int], key: str) -> Axes:
+    """Share of each task's images (row) that each expert (column) answers; the diagonal is right."""
+    values = _array(table)
+    parts.colorbar(axis, parts.draw_heatmap(axis, values), "% of the task's images")
+    parts.task_axis(axis, len(values), "answering expert", at_most=8)
+    axis.set_yticks([tick - 1 for tick in parts.task_ticks(len(values))], parts.task_ticks(len(values)))
+    axis.set_ylabel("true task")
+    parts.title(axis, f"{name(key)}:\n{percent(right_expert(table, test_images))} find their expert", width=40)
+    return axis
+
+
+def right_expert(table: Table, test_images: Sequence[int]) -> float:
+    """Share of all test images that their own task's expert answers, in 0..1."""
+    return float(np.average(np.diag(_array(table)), weights=test_images))
+
+
+def _array(table: Table) -> np.ndarray:
+    return np.array(table, dtype=float)  # None becomes NaN
+
+
+def _drawn(tasks: int) -> range:
+    return range(0, tasks, 1 if tasks <= MANY else -(-tasks // 10))
+
+
+def _task_colors(tasks: int) -> list:
+    if tasks <= parts.CROWDED:
+        return style.COLORS[:tasks]
+    return list(matplotlib.colormaps[style.SHADES](np.linspace(0, 0.95, tasks)))
+
+
+def _name_tasks(axes: Sequence[Axes], tasks: int) -> None:
+    figure = axes[0].figure
+    if tasks <= parts.CROWDED:
+        labels = [f"task {j + 1}" for j in range(tasks)] + ["mean so far"]
+        figure.legend(axes[0].lines, labels, loc="outside right center")
+        return
+    scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(1, tasks), style.SHADES)
+    step = _drawn(tasks).step
+    label = "task; thick black: mean so far" if step == 1 else f"task, every {step}th drawn;\ngrey: range, black: mean"
+    bar = figure.colorbar(scale, ax=list(axes), label=label, pad=0.02, aspect=25)
+    bar.set_ticks(parts.task_ticks(tasks))
+
+
+def _final_finding(ends: Mapping[str, float]) -> str:
+    if len(ends) > 3:
+        best, worst = max(ends, key=ends.get), min(ends, key=ends.get)
+        return f"Final average accuracy: {percent(ends[best])} at best ({name(best)}), {percent(ends[worst])} at worst ({name(worst)})"
+    if len({key.rsplit("-", 1)[1] for key in ends}) == 1:
+        known = ", ".join(f"{percent(value)} {phrase(key)}" for key, value in ends.items())
+        return f"Final average accuracy of the {next(iter(ends)).rsplit('-', 1)[1]}: {known}"
+    return "Final average accuracy: " + ", ".join(f"{percent(value)} ({name(key)})" for key, value in ends.items())
+
+
+def _transfer_finding(values: np.ndarray) -> str:
+    change = metrics.backward_transfer(values)
+    if change is None:
+        return f"One task, learned to {percent(values[0, 0])}"
+    if abs(change) < 0.0005:
+        return "Older tasks keep their accuracy"
+    return f"Older tasks {'gain' if change > 0 else 'lose'} {abs(100 * change):.1f} points on average after they are learned"
+
+
+def _with_interval(values: Sequence[float]) -> str:
+    mean, half = metrics.mean_interval(values)
+    return f"{100 * mean:.1f} %" if half is None else f"{100 * mean:.1f} ± {100 * half:.1f} %"
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed" if count == 1 else f"{count} seeds"

@@ -1,0 +1,38 @@
+"""Small data sets and benchmarks that the tests share."""
+
+import numpy as np
+import pytest
+import torch
+
+import focil
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Bit equality is promised for one number of threads; tests use one."""
+    torch.set_num_threads(1)
+
+
+def separable(classes: int = 6, per_class: int = 40, size: int = 6, channels: int = 1, seed: int = 0) -> focil.Dataset:
+    """Images that are easy to tell apart: each class is one fixed random pattern under noise."""
+    generator = np.random.default_rng(seed)
+    patterns = generator.integers(40, 216, (classes, size, size, channels))
+
+    def draw(count: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.repeat(np.arange(classes), count)
+        noise = generator.normal(0, 25, (len(labels), size, size, channels))
+        return np.clip(patterns[labels] + noise, 0, 255).astype(np.uint8), labels
+
+    return focil.Dataset.from_arrays(*draw(per_class), *draw(max(2, per_class // 4)), name="separable")
+
+
+def small_benchmark(**changes) -> focil.Benchmark:
+    """Three tasks of two classes with four candidates, on one thread."""
+    values = {"name": "small", "data": "separable", "tasks": 3, "device": "cpu", "threads": 1}
+    options = {"sparsities": [0.5, 0.8], "learning_rates": [0.02, 0.1], "first_rung": 2}
+    return focil.Benchmark(**values | {"focil": options} | changes)
+
+
+@pytest.fixture
+def data() -> focil.Dataset:
+    return separable()

@@ -1,0 +1,232 @@
+"""Benchmark: a params file is small, checked whole before anything starts, and every mistake is named."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from pydantic import ValidationError
+
+from focil import Benchmark, BenchmarkError, FocilError, FocilOptions, read_params
+from focil.benchmark import available_cores
+
+NEEDED = {"name": "mine", "data": "digits", "tasks": 5}
+PARAMS = sorted((Path(__file__).parents[1] / "params").glob("*.yaml"))
+
+
+@pytest.fixture
+def params(tmp_path):
+    """Write a params file and read it."""
+    def read(text, file="mine.yaml", **overrides):
+        path = tmp_path / file
+        path.write_text(text, encoding="utf-8")
+        return read_params(path, **overrides)
+    return read
+
+
+def config(**values):
+    return yaml.safe_dump({"config": NEEDED | values})
+
+
+def message(action, *args, **values):
+    with pytest.raises(BenchmarkError) as caught:
+        action(*args, **values)
+    assert isinstance(caught.value, FocilError)
+    assert "https://" not in str(caught.value)  # pydantic's own pages help no reader
+    return str(caught.value)
+
+
+# What is valid
+
+def test_defaults():
+    benchmark = Benchmark(**NEEDED)
+    assert (benchmark.split, benchmark.class_order, benchmark.backbone, benchmark.method) == ("official", "natural", "mlp", "focil")
+    assert (benchmark.batch_size, benchmark.crop, benchmark.flip, benchmark.development) == (10, 0, False, False)
+    assert benchmark.focil == FocilOptions()
+    assert (benchmark.focil.momentum, benchmark.focil.weight_decay, benchmark.focil.allocation) == (0.9, 5e-4, "planned")
+
+
+def test_device_and_threads_are_recorded():
+    recorded = Benchmark(**NEEDED).model_dump(mode="json")
+    assert recorded["threads"] == available_cores() >= 1
+    assert recorded["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert Benchmark(**recorded) == Benchmark(**NEEDED)  # what a result records can be run again
+
+
+def test_a_benchmark_does_not_change():
+    with pytest.raises(ValidationError, match="frozen"):
+        Benchmark(**NEEDED).tasks = 3
+
+
+def test_yaml_numbers_that_arrive_as_strings_are_numbers(params):
+    text = "config: {name: mine, data: digits, tasks: 5, focil: {learning_rates: [1e-3, 1.0e-3, 0.5], weight_decay: 5e-4}}"
+    assert yaml.safe_load(text)["config"]["focil"]["weight_decay"] == "5e-4"  # the trap
+    options = params(text).focil
+    assert options.learning_rates == (0.001, 0.001, 0.5) and options.weight_decay == 0.0005
+
+
+def test_overrides_replace_what_the_file_says(params):
+    text = config(threads=3, batch_size=7)
+    assert params(text, threads=1, batch_size=None).threads == 1
+    assert params(text, threads=1, batch_size=None).batch_size == 7
+    assert "'threads' is 0" in message(params, text, threads=0)
+
+
+# What is not
+
+@pytest.mark.parametrize(
+    "wrong, expected",
+    [
+        ({"task": 5}, "unknown key 'task'; did you mean 'tasks'?"),
+        ({"batchsize": 5}, "unknown key 'batchsize'; did you mean 'batch_size'?"),
+        ({"zzzzz": 5}, "unknown key 'zzzzz'; known keys: name, data,"),
+        ({"focil": {"learning_rate": [0.1]}}, "unknown key 'focil.learning_rate'; did you mean 'learning_rates'?"),
+        ({"focil": {"zzzzz": 1}}, "unknown key 'focil.zzzzz'; known keys: sparsities,"),
+        ({"focil": {"tasks": 1}}, "unknown key 'focil.tasks'"),
+    ],
+)
+def test_an_unknown_key_is_named_with_its_nearest(wrong, expected):
+    assert expected in message(Benchmark, **NEEDED | wrong)
+
+
+@pytest.mark.parametrize("key", NEEDED)
+def test_a_missing_key_is_named(key):
+    rest = {name: value for name, value in NEEDED.items() if name != key}
+    assert f"'{key}' is missing; a benchmark needs name, data and tasks" in message(Benchmark, **rest)
+
+
+@pytest.mark.parametrize(
+    "wrong, place, expected",
+    [
+        ({"tasks": 0}, "'tasks' is 0", "greater than or equal to 1"),
+        ({"tasks": "many"}, "'tasks' is 'many'", "integer"),
+        ({"batch_size": 2.5}, "'batch_size' is 2.5", "integer"),
+        ({"crop": -1}, "'crop' is -1", "greater than or equal to 0"),
+        ({"flip": "maybe"}, "'flip' is 'maybe'", "boolean"),
+        ({"device": "tpu"}, "'device' is 'tpu'", "'cpu' or 'cuda'"),
+        ({"split": "random"}, "'split' is 'random'", "'official' or 'sha256'"),
+        ({"class_order": "mixed"}, "'class_order' is 'mixed'", "'natural' or 'shuffled'"),
+        ({"backbone": "vgg"}, "'backbone' is 'vgg'", "'mlp'"),
+        ({"name": "../up"}, "'name' is '../up'", "pattern"),
+        ({"name": ""}, "'name' is ''", "pattern"),
+        ({"name": ".hidden"}, "'name' is '.hidden'", "pattern"),
+        ({"name": "a/b"}, "'name' is 'a/b'", "pattern"),
+        ({"name": "line\n"}, "'name' is 'line\\n'", "pattern"),
+        ({"focil": {"sparsities": []}}, "'focil.sparsities' is []", "at least 1"),
+        ({"focil": {"sparsities": [0.9, 1.0]}}, "'focil.sparsities.1' is 1.0", "less than 1"),
+        ({"focil": {"learning_rates": [0.1, 0]}}, "'focil.learning_rates.1' is 0", "greater than 0"),
+        ({"focil": {"learning_rates": [float("nan")]}}, "'focil.learning_rates.0' is nan", "greater than 0"),
+        ({"focil": {"momentum": 1}}, "'focil.momentum' is 1", "less than 1"),
+        ({"focil": {"rule": "loudest"}}, "'focil.rule' is 'loudest'", "'softmax', 'entropy' or 'energy'"),
+        ({"focil": 3}, "'focil' is 3", "dictionary"),
+    ],
+)
+def test_a_wrong_value_is_shown_with_what_is_expected(wrong, place, expected):
+    found = message(Benchmark, **NEEDED | wrong)
+    assert place in found and expected in found
+
+
+def test_all_mistakes_are_told_at_once():
+    found = message(Benchmark, name="x", tasks=0, crob=4)
+    assert all(part in found for part in ("'data' is missing", "'tasks' is 0", "did you mean 'crop'?"))
+
+
+@pytest.mark.xfail(strict=True, reason="infinity passes the bounds: there is no upper one")
+@pytest.mark.parametrize("wrong", [{"learning_rates": [float("inf")]}, {"weight_decay": float("inf")}])
+def test_infinite_numbers_are_refused(wrong):
+    message(Benchmark, **NEEDED, focil=wrong)
+
+
+# Files
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "name: mine\n", "- config\n", "config:\n", "config: 3\n", "config: [1]\n", "config: {name: mine}\nseed: 3\n", "just words"],
+)
+def test_a_file_without_one_config_is_explained(params, text):
+    found = message(params, text)
+    assert "mine.yaml" in found and "exactly one top-level key, `config:`" in found
+
+
+def test_a_seed_in_the_file_is_sent_to_the_command_line(params):
+    assert "--seed" in message(params, config() + "seed: 3\n")
+
+
+def test_a_mistake_in_a_file_names_the_file(params):
+    found = message(params, config(tassks=5))
+    assert "mine.yaml" in found and "did you mean 'tasks'?" in found
+
+
+def test_the_name_is_that_of_the_file(params):
+    found = message(params, config(), file="other.yaml")
+    assert "'mine'" in found and "'other'" in found
+
+
+def test_a_missing_file_lists_those_that_are_there(tmp_path):
+    for name in ("b-2", "a-1"):
+        (tmp_path / f"{name}.yaml").write_text("config: {}")
+    (tmp_path / "notes.txt").write_text("")
+    found = message(read_params, tmp_path / "c.yaml")
+    assert "c.yaml" in found and "a-1, b-2" in found and "notes" not in found
+
+
+def test_a_missing_file_in_an_empty_or_missing_folder(tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        assert "none" in message(read_params, folder / "c.yaml")
+
+
+@pytest.mark.parametrize("text", ["config: [", "config: {a: 1", "\tconfig: 1", "config: \x00", "a: b: c"])
+def test_broken_yaml_is_named(params, text):
+    assert "mine.yaml is not valid YAML" in message(params, text)
+
+
+def test_bytes_that_are_not_text_are_named(tmp_path):
+    (tmp_path / "mine.yaml").write_bytes(b"config: \xff\xfe")
+    assert "mine.yaml is not valid YAML" in message(read_params, tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.mkdir", "!!python/object/new:os.mkdir"])
+def test_a_file_cannot_run_code(params, tmp_path, tag):
+    assert "not valid YAML" in message(params, f"config: {tag} ['{tmp_path / 'made'}']")
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.xfail(strict=True, raises=TypeError, reason="keys go through **, which takes neither these nor `self`")
+@pytest.mark.parametrize("line", ["1: 2", "on: cuda", "null: 3", "self: 1"])
+def test_a_key_that_cannot_be_a_name_is_refused_like_any_other(params, line):
+    assert "unknown key" in message(params, f"config:\n  name: mine\n  data: digits\n  tasks: 5\n  {line}\n")
+
+
+@pytest.mark.xfail(strict=True, raises=ValueError, reason="YAML's own scalars fail with a plain ValueError")
+@pytest.mark.parametrize("value", ["2020-13-45", "0x_"])
+def test_a_scalar_that_yaml_cannot_build_is_named(params, value):
+    assert "not valid YAML" in message(params, f"config: {{name: mine, data: digits, tasks: {value}}}")
+
+
+# The repository's own
+
+def test_the_seeds_benchmarks_are_there():
+    assert {"cifar100-10", "cifar100-20", "tiny-imagenet-100", "mnist-5", "fashion-mnist-5"} <= {path.stem for path in PARAMS}
+
+
+@pytest.mark.parametrize("path", PARAMS, ids=lambda path: path.stem)
+def test_params_in_the_repository_are_valid_and_small(path):
+    benchmark = read_params(path)
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
+    given = yaml.safe_load(path.read_text(encoding="utf-8"))["config"]
+    assert not {"device", "threads"} & set(given)  # the machine's, not the benchmark's
+    for said, model, fields in ((given, benchmark, Benchmark.model_fields), (given.get("focil", {}), benchmark.focil, FocilOptions.model_fields)):
+        for key in said:
+            if fields[key].is_required():
+                continue
+            assert getattr(model, key) != fields[key].get_default(call_default_factory=True), f"{key} is the default: leave it out"
+
+
+@pytest.mark.parametrize(
+    "name, tasks, backbone",
+    [("cifar100-10", 10, "resnet18"), ("cifar100-20", 20, "resnet18"), ("tiny-imagenet-100", 100, "resnet18"), ("mnist-5", 5, "mlp"), ("fashion-mnist-5", 5, "mlp")],
+)
+def test_the_seeds_benchmarks_are_what_they_say(name, tasks, backbone):
+    benchmark = read_params(next(path for path in PARAMS if path.stem == name))
+    assert (benchmark.tasks, benchmark.backbone, benchmark.batch_size) == (tasks, backbone, 10)
+    assert (benchmark.crop, benchmark.flip) == ((4, True) if backbone == "resnet18" else (0, False))

@@ -1,0 +1,53 @@
+"""Notebook hygiene: what every committed notebook must be, so that it runs and reads the same everywhere."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+TEMPLATES = [NOTEBOOKS / "benchmark.ipynb"]
+TEACHING = sorted(NOTEBOOKS.glob("0*.ipynb"))
+ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
+
+
+def code(path: Path) -> list:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def name(path: Path) -> str:
+    return path.stem
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_every_notebook_is_clean(path):
+    text = path.read_text(encoding="utf-8")
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "widgets" not in notebook.metadata and "application/vnd.jupyter.widget" not in text
+    assert len(text.encode()) < 500_000
+    assert not re.search(r'(?<![A-Za-z0-9_.~/:-])/(home|root|Users|tmp|opt|mnt|usr)/', re.sub(r'"image/png": "[^"]*"', "", text))
+    assert all(len(cell.source.splitlines()) < 30 for cell in code(path))
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=name)
+def test_templates_are_stripped_and_have_one_parameters_cell(path):
+    cells = code(path)
+    assert all(cell.execution_count is None and not cell.outputs for cell in cells)
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells) == 1
+
+
+@pytest.mark.parametrize("path", TEACHING, ids=name)
+def test_teaching_notebooks_are_executed_in_order(path):
+    counts = [cell.execution_count for cell in code(path)]
+    assert counts == list(range(1, len(counts) + 1))
+    assert sum(bool(cell.outputs) for cell in code(path)) > len(counts) / 2  # nbval compares nothing where nothing was printed
+
+
+@pytest.mark.parametrize("path", TEACHING, ids=name)
+def test_teaching_notebooks_are_more_prose_than_code(path):
+    kinds = [cell["cell_type"] for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    assert kinds.count("markdown") >= 1.5 * kinds.count("code")

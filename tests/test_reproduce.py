@@ -1,0 +1,121 @@
+"""From params to an executed notebook, by the real runner and the real command line."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import focil
+from focil import reproduce
+from focil.__main__ import main
+from focil.reproduce import NOTEBOOK, PAGE, TEMPLATE, ReproduceError, execute, is_complete
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = "config:\n  name: small\n  data: digits\n  tasks: 2\n  threads: 1\n  device: cpu\n  focil: {sparsities: [0.9], learning_rates: [0.1, 0.2], first_rung: 4}\n"
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """The smallest params file of the repository, run by `python -m focil run` in a new process."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    command = [sys.executable, "-m", "focil", "run", str(ROOT / "params" / "digits-5.yaml"), "--out", str(outputs), "--seed", "3", "--threads", "1"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert answer.returncode == 0, answer.stderr
+    return outputs / "digits-5" / "seed-3", answer.stdout
+
+
+def test_the_run_folder_is_whole(executed):
+    out, printed = executed
+    result = json.loads((out / "result.json").read_text())
+    assert result["seed"] == 3 and result["benchmark"]["name"] == "digits-5" and result["verified"]["process"] == "new"
+    assert result["accuracy"]["oracle-experts"]["final_average"] > 0.9  # digits in pairs are easy once the task is given
+    assert f"{100 * result['accuracy']['sample-experts']['final_average']:.1f} %" in printed
+    assert {path.name for path in out.iterdir()} == {"experts.pt", "result.json", "figures", NOTEBOOK, PAGE}
+    assert len(list((out / "figures").glob("*.png"))) >= 8
+
+
+def test_the_notebook_ran_every_cell_in_order(executed):
+    notebook = nbformat.read(executed[0] / NOTEBOOK, as_version=4)
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_every_picture_of_the_page_has_an_alternative_text(executed):
+    pictures = re.findall(r"<img[^>]*>", (executed[0] / PAGE).read_text())
+    assert len(pictures) >= 8
+    assert all(len(re.search(r'alt="([^"]*)"', picture)[1]) > 40 for picture in pictures)
+
+
+def test_a_complete_run_is_not_repeated_and_an_incomplete_one_is(executed, capsys):
+    out, _ = executed
+    benchmark = focil.read_params(ROOT / "params" / "digits-5.yaml", device="cpu")
+    assert is_complete(out, benchmark, 3)
+    assert not is_complete(out, benchmark, 4)
+    assert not is_complete(out, benchmark.model_copy(update={"tasks": 2}), 3)
+    assert main(["run", str(ROOT / "params" / "digits-5.yaml"), "--out", str(out.parent.parent), "--seed", "3"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    page = (out / PAGE).rename(out / "moved")
+    assert not is_complete(out, benchmark, 3)
+    page.rename(out / PAGE)
+
+
+def test_verify_and_list_read_the_folder(executed, capsys):
+    out, _ = executed
+    assert main(["verify", str(out)]) == 0
+    assert "5 experts" in capsys.readouterr().out
+    assert main(["list", "--params", str(ROOT / "params"), "--out", str(out.parent.parent)]) == 0
+    listed = capsys.readouterr().out
+    assert "mnist-5: mnist, 5 tasks, mlp" in listed and "sample-experts" in listed
+
+
+def test_papermill_by_hand_takes_the_params_file(tmp_path):
+    (tmp_path / "small.yaml").write_text(SMALL)
+    command = [sys.executable, "-m", "papermill", str(TEMPLATE), "ran.ipynb", "-f", "small.yaml", "-p", "out", "run", "--no-progress-bar"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["benchmark"]["tasks"] == 2
+
+
+def test_a_failed_run_is_kept_beside_and_explained(tmp_path):
+    with pytest.raises(ReproduceError, match="RunError.*file.*part.ipynb"):
+        (tmp_path / "file").write_text("")
+        config = focil.Benchmark(name="x", data="digits", tasks=5).model_dump(mode="json")
+        execute(TEMPLATE, tmp_path / "out", {"config": config, "out": str(tmp_path / "file" / "run")})
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [NOTEBOOK.replace(".ipynb", ".part.ipynb")]
+
+
+def test_a_misspelt_parameter_is_refused_before_anything_runs(tmp_path):
+    with pytest.raises(ReproduceError, match="no parameter sed"):
+        execute(TEMPLATE, tmp_path / "out", {"config": {}, "sed": 1})
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["run", "params/absent.yaml"], "cannot read"),
+        (["run", "bad.yaml"], "unknown key 'taks'; did you mean 'tasks'"),
+        (["verify", "nowhere"], "holds no run"),
+    ],
+)
+def test_errors_are_one_paragraph_without_traceback(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("bad.yaml").write_text("config: {name: bad, data: digits, taks: 5}\n")
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("focil: ") and said in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize("seed", ["-1", "x", "1.5"])
+def test_a_wrong_seed_is_refused(seed, capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "params/digits-5.yaml", "--seed", seed])
+    assert "seed" in capsys.readouterr().err
+
+
+def test_every_template_is_inspected_for_its_parameters():
+    assert set(reproduce.papermill.inspect_notebook(TEMPLATE)) == {"config", "seed", "out"}

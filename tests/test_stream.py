@@ -1,0 +1,258 @@
+"""The stream: every image once, in an order of its own, with labels that mean what the task says."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from focil import Dataset, Stream, StreamError
+from focil.stream import Augmentation, class_order
+
+PIXELS = 5
+
+
+def dataset(classes=6, train=4, test=2, mean=(0.5,), std=(0.25,), seed=0):
+    """Images that say who they are: pixel [0, 0] is the class, pixel [0, 1] the row; train counts may differ by class."""
+    random = np.random.default_rng(seed)
+    train = [train] * classes if isinstance(train, int) else train
+
+    def part(counts):
+        y = random.permutation(np.repeat(np.arange(classes), counts))
+        x = random.integers(0, 256, (len(y), PIXELS, PIXELS, len(mean)), dtype=np.uint8)
+        x[:, 0, 0], x[:, 0, 1] = y[:, None], np.arange(len(y))[:, None]
+        return x, y
+
+    return Dataset.from_arrays(*part(train), *part([test] * classes), mean=mean, std=std)
+
+
+def stream_of(data, tasks=3, seed=0, order="natural", **options):
+    return Stream(data, class_order(data, tasks, seed, order), seed, **options)
+
+
+def read(task):
+    """One pass: images (N, C, H, W) and labels (N,)."""
+    images, labels = zip(*task.batches(), strict=True)
+    return torch.cat(images), torch.cat(labels)
+
+
+def pixels(images, data):
+    """Normalised images back to 0..255 integers."""
+    mean, std = (torch.tensor(values)[None, :, None, None] for values in (data.mean, data.std))
+    return ((images * std + mean) * 255).round().long()
+
+
+# Once, and only once
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(1, 12), min_size=6, max_size=6),
+    st.sampled_from([1, 2, 3, 6]),
+    st.integers(1, 20),
+    st.integers(0, 2**32),
+    st.sampled_from(["natural", "shuffled"]),
+)
+def test_every_training_image_comes_once(counts, tasks, batch_size, seed, order):
+    data = dataset(train=counts)
+    rows = []
+    for task in stream_of(data, tasks, seed, order, batch_size=batch_size):
+        batches = list(task.batches())
+        assert [len(labels) for _, labels in batches[:-1]] == [batch_size] * (len(batches) - 1)
+        found = pixels(torch.cat([images for images, _ in batches]), data)[:, 0, 0, 1].tolist()
+        assert len(found) == task.size == sum(counts[c] for c in task.classes)
+        rows += found
+    assert sorted(rows) == list(range(sum(counts)))
+
+
+def test_a_second_pass_is_refused_and_says_what_to_do():
+    task = next(iter(stream_of(dataset())))
+    read(task)
+    with pytest.raises(StreamError, match=r"task 0 .*already read 1 time.*hold what you need.*more passes"):
+        task.batches()
+    assert task.draws == task.size
+
+
+def test_a_pass_that_was_broken_off_is_used_up():
+    task = next(iter(stream_of(dataset(), batch_size=2)))
+    next(task.batches())
+    with pytest.raises(StreamError):
+        task.batches()
+    assert task.draws == 2
+
+
+@pytest.mark.xfail(strict=True, reason="every walk over the stream hands out fresh tasks, each with its passes unused")
+def test_a_second_walk_over_the_stream_is_refused_too():
+    stream = stream_of(dataset())
+    for task in stream:
+        read(task)
+    with pytest.raises(StreamError):
+        for task in stream:
+            read(task)
+
+
+def test_two_passes_are_two_orders_of_the_same_images():
+    data = dataset(train=20)
+    task = next(iter(stream_of(data, passes=2)))
+    first, second = (pixels(read(task)[0], data)[:, 0, 0, 1].tolist() for _ in range(2))
+    assert first != second and sorted(first) == sorted(second)
+    with pytest.raises(StreamError, match="already read 2 time"):
+        task.batches()
+    assert task.draws == 2 * task.size and task.draws_per_sample == 2.0
+
+
+def test_draws_are_counted_as_they_happen():
+    task = next(iter(stream_of(dataset(), batch_size=3)))
+    assert task.size == 8 and task.draws == 0
+    assert [task.draws for _ in task.batches()] == [3, 6, 8]
+    assert task.draws_per_sample == 1.0
+
+
+# Order
+
+def test_images_come_shuffled_by_the_seed():
+    data = dataset(train=30)
+    natural = np.flatnonzero(np.isin(data.y_train, (0, 1))).tolist()
+    first, again, other = (pixels(read(next(iter(stream_of(data, seed=s))))[0], data)[:, 0, 0, 1].tolist() for s in (0, 0, 1))
+    assert first == again
+    assert first != natural and first != other and sorted(first) == sorted(other) == natural
+
+
+def test_a_task_reads_the_same_whatever_was_read_before():
+    data = dataset(train=15)
+    options = {"augmentation": Augmentation(2, True), "batch_size": 4}
+    for index in range(3):
+        after_all = [read(task) for task in stream_of(data, **options)][index]
+        after_none = read(list(stream_of(data, **options))[index])
+        backwards = {task.index: read(task) for task in reversed(list(stream_of(data, **options)))}[index]
+        for images, labels in (after_none, backwards):
+            assert torch.equal(images, after_all[0]) and torch.equal(labels, after_all[1])
+
+
+def test_natural_order_is_ascending():
+    assert class_order(dataset(), 3, 0).tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert class_order(dataset(), 3, 1).tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_shuffled_order_is_a_permutation_by_the_seed():
+    data = dataset(classes=20)
+    first, again, other = (class_order(data, 5, seed, "shuffled") for seed in (0, 0, 1))
+    assert first.shape == (5, 4) and sorted(first.ravel()) == list(range(20))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert first.ravel().tolist() != list(range(20))
+
+
+@pytest.mark.parametrize("tasks", [0, -1, 4, 5, 7])
+def test_tasks_that_do_not_divide_the_classes_are_explained(tasks):
+    with pytest.raises(StreamError) as caught:
+        class_order(dataset(classes=6), tasks, 0)
+    assert "6 classes" in str(caught.value) and f"{tasks} tasks" in str(caught.value) and "[1, 2, 3, 6]" in str(caught.value)
+
+
+# Labels
+
+@pytest.mark.parametrize("order", ["natural", "shuffled"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_label_is_the_position_among_the_tasks_classes(order, seed):
+    data = dataset(classes=12, train=5)
+    stream = stream_of(data, 3, seed, order)
+    seen = []
+    for task in stream:
+        images, labels = read(task)
+        assert labels.dtype == torch.int64 and set(labels.tolist()) == set(range(4))
+        shown = pixels(images, data)[:, 0, 0, 0].tolist()
+        assert shown == [task.classes[label] for label in labels.tolist()]
+        seen += task.classes
+    assert sorted(seen) == list(range(12)) and len(stream) == 3
+
+
+@pytest.mark.parametrize("order", ["natural", "shuffled"])
+def test_test_images_know_their_task_and_label(order):
+    data = dataset(classes=12)
+    stream = stream_of(data, 3, 5, order)
+    classes = np.array([task.classes for task in stream])
+    assert stream.test_task().dtype == stream.test_label().dtype == np.int64
+    assert np.array_equal(classes[stream.test_task(), stream.test_label()], data.y_test)
+    shown = stream.test[:, 0, 0, 0].tolist()
+    assert shown == data.y_test.tolist()
+
+
+# Images
+
+def test_prepare_is_the_data_sets_normalisation():
+    data = dataset(mean=(0.1, 0.5, 0.9), std=(0.2, 0.25, 0.4))
+    stream = stream_of(data)
+    prepared = stream.prepare(stream.test)
+    expected = (data.x_test / 255 - np.array(data.mean)) / np.array(data.std)  # (N, H, W, C)
+    assert prepared.dtype == torch.float32 and prepared.shape == (12, 3, PIXELS, PIXELS)
+    np.testing.assert_allclose(prepared.permute(0, 2, 3, 1).numpy(), expected, rtol=0, atol=1e-5)  # float32 of numbers below 10
+    mean = torch.tensor(data.mean).view(1, 3, 1, 1).expand(1, 3, 4, 4) * 255
+    assert stream.prepare(mean).abs().max() < 1e-5
+
+
+def test_training_images_are_only_normalised_without_augmentation():
+    data = dataset()
+    for task in stream_of(data):
+        images, _ = read(task)
+        found = pixels(images, data)
+        assert np.array_equal(found.permute(0, 2, 3, 1).numpy(), data.x_train[found[:, 0, 0, 1]])
+
+
+def test_stored_images_are_never_touched():
+    data = dataset()
+    stream = stream_of(data, augmentation=Augmentation(2, True), passes=2)
+    for task in stream:
+        for images, _ in task.batches():
+            images.zero_()  # what a careless reader does
+    for stored, given_ in ((stream.train, data.x_train), (stream.test, data.x_test)):
+        assert stored.dtype == torch.uint8
+        assert np.array_equal(stored.permute(0, 2, 3, 1).numpy(), given_)
+
+
+def naive_crops(image, pad, flip):
+    """Every (row, column, mirrored) -> crop of one image (C, H, W) after zero padding."""
+    channels, height, width = image.shape
+    padded = np.zeros((channels, height + 2 * pad, width + 2 * pad), dtype=image.dtype)
+    padded[:, pad : pad + height, pad : pad + width] = image
+    crops = {}
+    for row in range(2 * pad + 1):
+        for column in range(2 * pad + 1):
+            crop = padded[:, row : row + height, column : column + width]
+            crops[row, column, False] = crop
+            if flip:
+                crops[row, column, True] = crop[:, :, ::-1]
+    return crops
+
+
+@pytest.mark.parametrize("pad, flip", [(1, False), (2, True), (0, True)])
+def test_augmentation_is_one_naive_crop_and_coin_an_image(pad, flip):
+    count = 400
+    images = torch.randn(count, 3, 6, 7, generator=torch.Generator().manual_seed(0))
+    found = Augmentation(pad, flip)(images, torch.Generator().manual_seed(1))
+    assert found.shape == images.shape and found.dtype == images.dtype
+    drawn = Counter()
+    for image, result in zip(images.numpy(), found.numpy(), strict=True):
+        matches = [key for key, crop in naive_crops(image, pad, flip).items() if np.array_equal(crop, result)]
+        assert len(matches) == 1
+        drawn[matches[0]] += 1
+    choices = (2 * pad + 1) ** 2 * (1 + flip)
+    expected = count / choices
+    assert len(drawn) == choices  # every corner and side occurs
+    assert max(abs(n - expected) for n in drawn.values()) < 5 * np.sqrt(expected)  # and none is preferred
+
+
+def test_no_augmentation_changes_nothing():
+    images = torch.rand(4, 1, 5, 5)
+    assert torch.equal(Augmentation()(images, torch.Generator()), images)
+
+
+def test_augmentation_follows_the_seed_and_the_pass():
+    data = dataset(train=20)
+    options = {"augmentation": Augmentation(2, True), "passes": 2, "batch_size": 5}
+    def summary(images):
+        return sorted(images.sum((1, 2, 3)).tolist())
+    task, again, other = (next(iter(stream_of(data, seed=seed, **options))) for seed in (0, 0, 1))
+    first, second = read(task)[0], read(task)[0]
+    assert torch.equal(first, read(again)[0])
+    assert summary(first) != summary(second) and summary(first) != summary(read(other)[0])
