@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from focil import seeds
+from focil.errors import FocilError
 
 ImageShape = tuple[int, int, int]
 Factory = Callable[[ImageShape], nn.Module]
@@ -74,6 +75,10 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, affine=False)
 
 
+class BackboneError(FocilError, ValueError):
+    """A network that cannot be a backbone; the message says what to change."""
+
+
 BACKBONES: dict[str, Factory] = {"mlp": MLP, "resnet18": ResNet18}
 
 
@@ -81,26 +86,35 @@ def build(backbone: str | Factory, image_shape: ImageShape, seed: int) -> nn.Mod
     """Build a backbone for images of `image_shape` (C, H, W), initialised from the run's seed.
 
     backbone: a name of `BACKBONES`, or any callable from the image shape to a module with features (B, F).
-    torch's global generator is left as it was. Raises ValueError if the module does not return (B, F).
+    torch's global generator is left as it was. Raises BackboneError for an unknown name, a module without weights to mask, or one
+    that does not return (B, F).
     """
+    if isinstance(backbone, str) and backbone not in BACKBONES:
+        raise BackboneError(f"there is no backbone {backbone!r}; expected one of {', '.join(BACKBONES)}, or a function from the image shape to a module")
     factory = BACKBONES[backbone] if isinstance(backbone, str) else backbone
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds.torch_seed(seed, "initial weights"))
+        torch.default_generator.manual_seed(seeds.torch_seed(seed, "initial weights"))
         module = factory(image_shape).requires_grad_(False)
+    if not masked_shapes(module):
+        raise BackboneError("the backbone has no weight with two or more dimensions, so there is nothing to mask; give it a Linear or Conv layer")
     feature_size(module, image_shape)
     return module
 
 
 def feature_size(module: nn.Module, image_shape: ImageShape) -> int:
-    """Number of features F of a backbone. Raises ValueError if it does not map (2, C, H, W) to (2, F)."""
+    """Number of features F of a backbone. Raises BackboneError if it does not map (2, C, H, W) to (2, F)."""
     was_training = module.training
     device = next(module.parameters()).device
     with torch.no_grad():
-        features = module.eval()(torch.zeros(2, *image_shape, device=device))
+        try:
+            features = module.eval()(torch.zeros(2, *image_shape, device=device))
+        except RuntimeError as error:
+            raise BackboneError(f"the backbone fails on images (2, {', '.join(map(str, image_shape))}): {error}") from error
     module.train(was_training)
-    if features.ndim != 2 or len(features) != 2:
-        raise ValueError(
-            f"the backbone maps images (2, {', '.join(map(str, image_shape))}) to {tuple(features.shape)}, expected (2, F): "
+    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
+        found = tuple(features.shape) if isinstance(features, Tensor) else f"a {type(features).__name__}"
+        raise BackboneError(
+            f"the backbone maps images (2, {', '.join(map(str, image_shape))}) to {found}, expected (2, F): "
             "end it with pooling and flatten(1), and leave the classifier out; focil adds one head per task"
         )
     return features.shape[1]

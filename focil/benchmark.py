@@ -41,7 +41,7 @@ class Benchmark(BaseModel):
     device: Literal["cpu", "cuda"] = Field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
     threads: int = Field(default_factory=lambda: available_cores(), ge=1)
 
-    def __init__(self, **values):
+    def __init__(self, /, **values):
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -65,7 +65,7 @@ def read_params(path: str | Path, **overrides) -> Benchmark:
     except OSError as error:
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
         raise BenchmarkError(f"cannot read {path}: {error.strerror}. Params files here: {', '.join(known) or 'none'}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BenchmarkError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict) or set(content) != {"config"} or not isinstance(content["config"], dict):
         found = list(content) if isinstance(content, dict) else type(content).__name__
@@ -73,6 +73,8 @@ def read_params(path: str | Path, **overrides) -> Benchmark:
             f"{path} must hold exactly one top-level key, `config:`, with the benchmark below it; found {found}. "
             "Seeds and folders belong on the command line (--seed, --out)."
         )
+    if odd := [key for key in content["config"] if not isinstance(key, str)]:
+        raise BenchmarkError(f"{path}: unknown key {odd[0]!r}; keys are words (YAML reads an unquoted on, yes or 1 as something else)")
     try:
         benchmark = Benchmark(**content["config"] | {key: value for key, value in overrides.items() if value is not None})
     except BenchmarkError as error:

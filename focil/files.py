@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from focil.errors import FocilError
@@ -31,7 +31,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise WriteError(why_unwritten(path, error)) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # what can be said of the failure was said above
+            part.unlink(missing_ok=True)
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
@@ -45,8 +46,8 @@ def why_unwritten(path: Path, error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         free = shutil.disk_usage(path.parent).free >> 20
         return (
-            f"The disk filled up while writing {path}; the half-written part was removed, an older version is untouched, and {free} MiB are "
-            "free now. Make room and start again (a run continues after its last finished task), or use a larger disk: FOCIL_DATA "
+            f"The disk filled up while writing {path}: {free} MiB are free now and more was expected; the half-written part was removed, an "
+            "older version is untouched. Make room and start again (a run continues after its last finished task), or use a larger disk: FOCIL_DATA "
             "for data, --out for runs."
         )
     return (

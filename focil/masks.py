@@ -20,6 +20,14 @@ Shapes = Mapping[str, tuple[int, ...]]
 Allocation = Literal["planned", "independent"]
 
 
+class MaskError(FocilError, ValueError):
+    """A mask that cannot be drawn or claimed as asked."""
+
+
+class MaskMismatch(FocilError):
+    """A regenerated mask is not the recorded one."""
+
+
 def erk_densities(shapes: Sequence[tuple[int, ...]], density: float) -> list[float]:
     """Density of each layer by the Erdos-Renyi-kernel rule.
 
@@ -27,12 +35,12 @@ def erk_densities(shapes: Sequence[tuple[int, ...]], density: float) -> list[flo
     dense and eps is solved again for the rest (Evci et al. 2020, "Rigging the Lottery", section 3; FOCIL section 3).
 
     shapes: weight shapes, shallow to deep. density: share of connections kept over all layers, in (0, 1].
-    Returns one density per layer, in (0, 1]. Raises ValueError for a density outside (0, 1] or without layers.
+    Returns one density per layer, in (0, 1]. Raises MaskError for a density outside (0, 1] or without layers.
     """
     if not 0 < density <= 1:
-        raise ValueError(f"density {density} is outside (0, 1]; density = 1 - sparsity, for example 0.06 for a sparsity of 0.94")
+        raise MaskError(f"density {density} is outside (0, 1]; density = 1 - sparsity, for example 0.06 for a sparsity of 0.94")
     if not shapes:
-        raise ValueError("there is no layer to mask: the backbone has no weight with two or more dimensions")
+        raise MaskError("there is no layer to mask: the backbone has no weight with two or more dimensions")
     sizes = np.array([np.prod(shape) for shape in shapes], dtype=np.float64)
     raw = np.array([np.sum(shape) for shape in shapes]) / sizes
     dense = np.zeros(len(sizes), dtype=bool)
@@ -97,10 +105,6 @@ class Mask:
         return np.sort(np.concatenate([self.new[name], self.reused[name]]))
 
 
-class MaskMismatch(FocilError):
-    """A regenerated mask is not the recorded one."""
-
-
 class Ledger:
     """Who owns which connection, and the drawing of the next task's mask.
 
@@ -124,25 +128,33 @@ class Ledger:
     def draw(self, density: float) -> Mask:
         """The next task's mask at `density` (share of the masked layers' connections, head not counted).
 
-        Masks of several densities for one task are nested: they share one random priority per connection.
-        Raises ValueError when all planned tasks have claimed theirs.
+        Masks of several densities for one task share one random priority per connection: of the sparser one's new connections, as many
+        as fit are in the denser one.
+        Raises MaskError when all planned tasks have claimed theirs, or when none is left for this one.
         """
         task = len(self.claimed)
         if task >= self.tasks:
-            raise ValueError(f"capacity was planned for {self.tasks} tasks and all have their mask; plan for more tasks from the start")
+            raise MaskError(f"capacity was planned for {self.tasks} tasks and all have their mask; plan for more tasks from the start")
         counts = erk_counts(list(self.shapes.values()), density)
         new, reused = {}, {}
         for (name, keys), count in zip(self._priorities(task).items(), counts, strict=True):
             new[name], reused[name] = self._draw_layer(name, keys, count)
-        return Mask(task, density, new, reused)
+        mask = Mask(task, density, new, reused)
+        if not mask.size:
+            raise MaskError(
+                f"at density {density} task {task} of {self.tasks} has no connection at all: {sum(o.size for o in self.owner.values())} connections are "
+                "too few. Lower the sparsity, plan for fewer tasks, or take a larger backbone."
+            )
+        return mask
 
     def claim(self, mask: Mask) -> None:
-        """Record that `mask.task` owns its new connections, for ever. Raises ValueError if one is owned or out of turn."""
+        """Record that `mask.task` owns its new connections, for ever. Raises MaskError if one is owned or out of turn."""
         if mask.task != len(self.claimed):
-            raise ValueError(f"task {mask.task} claims out of turn; task {len(self.claimed)} is next")
+            raise MaskError(f"task {mask.task} claims out of turn; task {len(self.claimed)} is next")
         for name, positions in mask.new.items():
             if (self.owner[name][positions] != FREE).any():
-                raise ValueError(f"task {mask.task} claims connections of layer {name} that an older task owns")
+                raise MaskError(f"task {mask.task} claims connections of layer {name} that an older task owns")
+        for name, positions in mask.new.items():
             self.owner[name][positions] = mask.task
         self.claimed.append(mask)
 

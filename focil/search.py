@@ -33,16 +33,15 @@ def halve(
     known. If the stream ends first, the best since the last rung is chosen.
     """
     groups, alive = list(groups), list(candidates)
-    rung, start, number = first_rung, 0, 0
+    rung, start, before, number = first_rung, 0, 0, 0
     for number, (images, labels) in enumerate(batches, 1):
         scores = [group.step(images, labels) for group in groups]
         _record(alive, scores)
         if number == rung and len(alive) > 1:
             groups, alive = _keep(groups, alive, start, (len(alive) + 1) // 2)
-            rung, start = 2 * rung, number
-    if start == number:  # the stream ended on a rung: judge by what led to it
-        start = number // 2
-    groups, alive = _keep(groups, alive, start, 1)
+            rung, start, before = 2 * rung, number, start
+    # A stream that ends on a rung is judged by what led to that rung.
+    groups, alive = _keep(groups, alive, start if start < number else before, 1)
     return groups[0], alive[0]
 
 
@@ -67,6 +66,7 @@ def _keep(groups: list[Learners], alive: list[Candidate], start: int, count: int
     return kept, [alive[i] for i in chosen]
 
 
-def _merit(candidate: Candidate, start: int) -> tuple[float, float]:
+def _merit(candidate: Candidate, start: int) -> tuple[bool, float, float]:
     loss = float(np.mean(candidate.loss[start:]))
-    return float(np.mean(candidate.accuracy[start:])), -loss if np.isfinite(loss) else -np.inf
+    # One whose loss is no number has diverged: its answers are class 0, which is right by chance.
+    return bool(np.isfinite(loss)), float(np.mean(candidate.accuracy[start:])), -loss

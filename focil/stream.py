@@ -51,8 +51,10 @@ def _random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor
 def class_order(data: Dataset, tasks: int, seed: int, order: str = "natural") -> np.ndarray:
     """Class ids task by task, (tasks, classes per task) int64: `natural`, or `shuffled` by the seed.
 
-    Raises StreamError if the tasks do not divide the classes.
+    Raises StreamError for another order, or if the tasks do not divide the classes.
     """
+    if order not in ("natural", "shuffled"):
+        raise StreamError(f"class order {order!r} is unknown; choose natural or shuffled")
     classes = data.num_classes
     if tasks < 1 or classes % tasks:
         divisors = [t for t in range(1, classes + 1) if classes % t == 0]
@@ -108,7 +110,7 @@ class Task:
         rows = torch.as_tensor(rows, device=stream.device)
         for start in range(0, self.size, stream.batch_size):
             batch = slice(start, start + stream.batch_size)
-            images = stream.augmentation(stream.prepare(stream.train[rows[batch]]), crops)
+            images = stream.prepare(stream.augmentation(stream.train[rows[batch]], crops))
             self.draws += len(images)
             yield images, labels[batch]
 
@@ -138,12 +140,13 @@ class Stream:
         self.test = _channels_first(data.x_test, self.device)
         scale = torch.tensor([data.mean, data.std], device=self.device, dtype=torch.float32)
         self._mean, self._std = scale[:, None, :, None, None] * 255
+        self._tasks = [Task(self, index) for index in range(len(order))]  # walked twice, they are still the same tasks
 
     def __len__(self) -> int:
         return len(self.order)
 
     def __iter__(self) -> Iterator[Task]:
-        return (Task(self, index) for index in range(len(self)))
+        return iter(self._tasks)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Normalise uint8 images (N, C, H, W) by the data set's mean and standard deviation: float32 of the same shape."""

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focil.datasets import NAMES, DataError, Dataset, data_root, load
+from focil.errors import FocilError
 from focil.formats import KEYS
 
 REAL = os.environ.get("FOCIL_DATA", "")  # before any test changes it
@@ -45,8 +46,8 @@ def digests(images):
 
 
 def complaint(action, *expected):
-    """The message of the DataError that `action` raises, checked for being one paragraph that names what is expected."""
-    with pytest.raises(DataError) as caught:
+    """The message of the FocilError that `action` raises, checked for being one paragraph that names what is expected."""
+    with pytest.raises(FocilError) as caught:
         action()
     message = str(caught.value)
     assert "\n" not in message and "expected" in message

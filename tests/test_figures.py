@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from focil.files import WriteError
 from focil.figures import accuracy, occupancy, parts, search, style
 
 SIZES = (1, 2, 5, 20, 100)
@@ -167,8 +168,8 @@ def test_png_is_deterministic_and_carries_the_alternative_text(tmp_path):
 
 
 def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(WriteError, match="full"):
         style.save(occupancy.trainable(CAPACITY), tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
 

@@ -74,7 +74,6 @@ def test_a_folder_that_is_missing_is_explained(tmp_path):
     assert issubclass(WriteError, FocilError)
 
 
-@pytest.mark.xfail(strict=True, raises=NotADirectoryError, reason="removing the temporary file fails first and hides the explanation")
 def test_a_file_in_the_place_of_the_folder_is_explained(target):
     with pytest.raises(WriteError), atomic_path(target / "x.json") as part:
         part.write_text("new")

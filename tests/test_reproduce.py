@@ -81,7 +81,7 @@ def test_papermill_by_hand_takes_the_params_file(tmp_path):
 
 
 def test_a_failed_run_is_kept_beside_and_explained(tmp_path):
-    with pytest.raises(ReproduceError, match="RunError.*file.*part.ipynb"):
+    with pytest.raises(ReproduceError, match=r"(?s)RunError.*file.*part\.ipynb"):
         (tmp_path / "file").write_text("")
         config = focil.Benchmark(name="x", data="digits", tasks=5).model_dump(mode="json")
         execute(TEMPLATE, tmp_path / "out", {"config": config, "out": str(tmp_path / "file" / "run")})

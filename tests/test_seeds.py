@@ -50,7 +50,8 @@ def test_purposes_are_uncorrelated():
 
 def test_generators_repeat_and_differ_by_purpose():
     def draws(purpose):
-        return seeds.numpy_generator(9, purpose).permutation(100).tolist(), torch.rand(9, generator=seeds.torch_generator(9, purpose)).tolist()
+        numbers = seeds.numpy_generator(9, purpose), seeds.torch_generator(9, purpose)
+        return numbers[0].permutation(100).tolist(), torch.rand(9, generator=numbers[1]).tolist()
 
     assert draws("masks") == draws("masks")
     assert all(one != other for one, other in zip(draws("masks"), draws("head")))

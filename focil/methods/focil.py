@@ -27,7 +27,7 @@ Rate = Annotated[float, Field(gt=0)]
 class FocilOptions(BaseModel):
     """What a params file may say under `focil:`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     sparsities: tuple[Share, ...] = Field((0.90, 0.94, 0.96, 0.98), min_length=1, description="candidates: share of connections left out")
     learning_rates: tuple[Rate, ...] = Field((0.01, 0.02, 0.05, 0.1), min_length=1, description="candidates: learning rates as they act")
