@@ -1,4 +1,4 @@
-"""The command line: python -m focil run | list | verify."""
+"""The command line: python -m focil run | list | verify | publish."""
 
 import argparse
 import sys
@@ -50,6 +50,13 @@ def _verify(parsed: argparse.Namespace) -> None:
     print(f"{verify_folder(parsed.folder)} experts rebuilt and equal bit for bit")
 
 
+def _publish(parsed: argparse.Namespace) -> None:
+    from focil.publish import publish
+
+    publish(parsed.out, parsed.out / "reference", parsed.names)
+    print(f"{parsed.out / 'reference' / 'README.md'} is up to date")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m focil", description="Class-incremental learning with sparse experts.")
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -71,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="rebuild every expert of a run and compare it with its first self, bit for bit")
     verify.add_argument("folder", type=Path, help="outputs/NAME/seed-K")
     verify.set_defaults(command=_verify)
+
+    publish = commands.add_parser("publish", help="copy finished benchmarks to outputs/reference, with their table")
+    publish.add_argument("names", nargs="+", metavar="NAME", help="benchmarks with finished runs")
+    publish.add_argument("--out", type=Path, default=Path("outputs"), help="folder of all results (default: outputs)")
+    publish.set_defaults(command=_publish)
     return parser
 
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
+
+from focil.reproduce import IpcKernelManager
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 TEMPLATES = [NOTEBOOKS / "benchmark.ipynb"]
@@ -51,3 +54,12 @@ def test_teaching_notebooks_are_executed_in_order(path):
 def test_teaching_notebooks_are_more_prose_than_code(path):
     kinds = [cell["cell_type"] for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
     assert kinds.count("markdown") >= 1.5 * kinds.count("code")
+
+
+def test_the_explorer_runs_and_shows_a_picture_before_its_widgets():
+    notebook = nbformat.read(NOTEBOOKS / "explorer.ipynb", as_version=4)
+    NotebookClient(notebook, kernel_name="python3", kernel_manager_class=IpcKernelManager, timeout=120).execute()
+    shown = [set(output.data) for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs if "data" in output]
+    first_picture = next(i for i, kinds in enumerate(shown) if "image/png" in kinds)
+    first_widget = next(i for i, kinds in enumerate(shown) if "application/vnd.jupyter.widget-view+json" in kinds)
+    assert first_picture < first_widget

@@ -1,0 +1,85 @@
+"""The published numbers: outputs/reference, made from finished runs and small enough for git."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from focil.errors import FocilError
+from focil.figures import accuracy, style
+from focil.results import RESULT, read_results, summary
+
+KEPT_FIGURES = ("accuracy-curves.png", "occupancy.png", "routing.png", "search-candidates.png")
+HEAD = """# Reference results
+
+Written by `python -m focil publish`, from runs of the commands below. Final average accuracy in %: mean and 95 % t interval over n seeds. Each `result.json` holds the whole
+configuration, every number behind a figure, and where it comes from (versions, commit, machine, threads, checksum of the data).
+"""
+
+
+class PublishError(FocilError):
+    """Runs that cannot be published."""
+
+
+def publish(outputs: Path, reference: Path, names: Sequence[str]) -> None:
+    """Copy the results of finished benchmarks to `reference`, draw their summary, and write its README.
+
+    outputs: folder with NAME/seed-K/. names: benchmarks to publish; what was published before stays. Raises PublishError
+    for a benchmark without finished runs.
+    """
+    for name in names:
+        results = read_results(outputs / name)
+        if not results:
+            raise PublishError(f"{outputs / name} holds no finished run; start one with: python -m focil run params/{name}.yaml")
+        shutil.rmtree(reference / name, ignore_errors=True)
+        for result in results:
+            _copy_run(outputs / name / f"seed-{result['seed']}", reference / name / f"seed-{result['seed']}")
+        style.save(accuracy.summary([result["accuracy"] for result in results]), reference / name / "summary.png")
+    (reference / "README.md").write_text(_readme(reference), encoding="utf-8")
+
+
+def _copy_run(run: Path, target: Path) -> None:
+    target.mkdir(parents=True)
+    shutil.copy2(run / RESULT, target / RESULT)
+    if target.name == "seed-0" and not target.parent.name.endswith("-development"):
+        (target / "figures").mkdir()
+        for name in KEPT_FIGURES:
+            if (run / "figures" / name).exists():
+                shutil.copy2(run / "figures" / name, target / "figures" / name)
+
+
+def _readme(reference: Path) -> str:
+    parts = [HEAD]
+    for folder in sorted(path for path in reference.iterdir() if path.is_dir()):
+        results = read_results(folder)
+        seeds, threads = " ".join(str(result["seed"]) for result in results), results[0]["benchmark"]["threads"]
+        name, option = folder.name, ""
+        if results[0]["benchmark"]["development"]:
+            name, option = name.removesuffix("-development"), " --development"
+        rows = "\n".join(f"| {key} | {entry} |" for key, entry in entries(results).items())
+        seconds = sum(result["seconds"]["train"] for result in results) / len(results)
+        parts.append(
+            f"## {folder.name}\n\n    python -m focil run params/{name}.yaml --seed {seeds} --threads {threads}{option}\n\n"
+            f"| accuracy | % |\n|---|---|\n{rows}\n\n"
+            f"{_rules(results)}Training took {seconds:.1f} s a run on {threads} core{'s' * (threads > 1)} ({results[0]['provenance']['device']}); n = {len(results)}.\n"
+        )
+    return "\n".join(parts)
+
+
+def _rules(results: Sequence[dict]) -> str:
+    """The comparison of rules that a development split is for: means over seeds."""
+    if "rules" not in results[0]:
+        return ""
+    table = results[0]["rules"]
+    columns = list(next(iter(table.values())))
+    lines = [f"| rule, mean over {len(results)} seeds | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for rule in table:
+        means = (100 * sum(result["rules"][rule][column] for result in results) / len(results) for column in columns)
+        lines.append(f"| {rule} | {' | '.join(f'{mean:.1f}' for mean in means)} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def entries(results: Sequence[dict]) -> dict[str, str]:
+    """Accuracy name -> "mean +- half-width" in %, or the one value of a single seed."""
+    return {
+        name: f"{100 * mean:.1f}" + ("" if half is None else f" +- {100 * half:.1f}") for name, mean, half in summary(list(results))
+    }

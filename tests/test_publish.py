@@ -1,0 +1,77 @@
+"""Publishing: copies, the table, and that the repository's own published numbers are what its README says."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import separable, small_benchmark
+from torch import nn
+
+import focil
+from focil.__main__ import main
+from focil.publish import PublishError, entries, publish
+from focil.results import read_results
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "outputs" / "reference"
+
+
+def network(image_shape):
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, 20), nn.ReLU())
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs")
+    for seed in (0, 1):
+        focil.run(small_benchmark(backbone="own"), seed=seed, out=folder / "small" / f"seed-{seed}", data=separable(), backbone=network)
+    (folder / "small" / "seed-0" / "figures").mkdir()
+    (folder / "small" / "seed-0" / "figures" / "occupancy.png").write_bytes(b"png")
+    return folder
+
+
+def test_results_are_copied_with_their_table(outputs, tmp_path):
+    publish(outputs, tmp_path, ["small"])
+    for seed in (0, 1):
+        run = Path("small") / f"seed-{seed}" / "result.json"
+        assert (tmp_path / run).read_bytes() == (outputs / run).read_bytes()
+    assert (tmp_path / "small" / "summary.png").exists() and (tmp_path / "small" / "seed-0" / "figures" / "occupancy.png").exists()
+    assert not list(tmp_path.rglob("*.pt"))
+    text = (tmp_path / "README.md").read_text()
+    values = [result["accuracy"]["sample-experts"]["final_average"] for result in read_results(outputs / "small")]
+    assert f"| sample-experts | {100 * sum(values) / 2:.1f} +- " in text
+    assert "--seed 0 1 --threads 1" in text
+
+
+def test_the_command_line_publishes_and_refuses_what_is_not_there(outputs, capsys):
+    assert main(["publish", "small", "--out", str(outputs)]) == 0
+    assert (outputs / "reference" / "README.md").exists()
+    assert main(["publish", "absent", "--out", str(outputs)]) == 1
+    assert "no finished run" in capsys.readouterr().err
+    with pytest.raises(PublishError):
+        publish(outputs, outputs / "elsewhere", ["absent"])
+
+
+def test_the_readme_says_what_the_reference_results_say():
+    rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \|( \d+ \|.*)\|$", (ROOT / "README.md").read_text(), re.MULTILINE))
+    published = {path.name for path in REFERENCE.iterdir() if path.is_dir() and not path.name.endswith("-development")}
+    assert set(rows) == published
+    for name, row in rows.items():
+        results = read_results(REFERENCE / name)
+        cells = [cell.strip().strip("*") for cell in row.split("|")]
+        assert cells[0] == str(len(results))
+        assert cells[1:4] == list(entries(results).values())
+
+
+def test_published_results_are_honest_about_themselves():
+    for path in REFERENCE.glob("*/seed-*/result.json"):
+        result = json.loads(path.read_text())
+        assert result["benchmark"]["name"] == path.parent.parent.name and f"seed-{result['seed']}" == path.parent.name
+        assert not result["provenance"]["commit"].endswith("-dirty"), path
+        assert result["verified"]["equal"] and result["accuracy"]["oracle-experts"]["forgetting"] == 0
+        assert {search["draws_per_sample"] for search in result["search"]} == {1}
+
+
+def test_the_reference_is_small():
+    assert sum(path.stat().st_size for path in REFERENCE.rglob("*") if path.is_file()) < 5_000_000
