@@ -103,12 +103,14 @@ class Evaluation:
         return np.bincount(self.task, minlength=len(self.stream)).tolist()
 
     def state(self) -> dict:
-        """Tensors and plain values for a checkpoint."""
-        return {"logits": torch.from_numpy(self.logits), "rows": self.rows, "first": self.first, "probe_images": self.probe_images}
+        """The scores so far: tensors and plain values for a checkpoint. `first` is kept with the experts."""
+        return {"logits": torch.from_numpy(self.logits), "rows": self.rows}
 
-    def load(self, state: dict) -> None:
-        """Continue from a `state`."""
-        self.logits, self.rows, self.first = state["logits"].numpy(), state["rows"], state["first"]
+    def load(self, state: dict, first: list[dict]) -> None:
+        """Continue from a `state` and the experts' first selves; scores of experts beyond those are dropped."""
+        self.first = list(first)
+        self.logits = state["logits"].numpy()[:, : len(first)]
+        self.rows = {name: rows[: len(first)] for name, rows in state["rows"].items()}
 
     def _calibration(self, method: Experts) -> np.ndarray | None:
         return method.calibration() if self.calibrated else None

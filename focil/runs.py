@@ -21,7 +21,7 @@ from focil.methods.focil import Focil
 from focil.results import RESULT, assemble
 from focil.stream import Augmentation, Stream, Task, class_order
 
-CHECKPOINT = "experts.pt"
+CHECKPOINT, SCORES = "experts.pt", "scores.pt"
 
 
 class RunError(FocilError):
@@ -84,10 +84,13 @@ class Run:
             "done": self.done + 1,
             "seconds": self.seconds,
             "method": self.method.state(),
-            "evaluation": self.evaluation.state(),
+            "first": self.evaluation.first,
+            "probe_images": self.evaluation.probe_images,
         }
-        with atomic_path(self.out / CHECKPOINT) as part:
-            torch.save(state, part)
+        # Scores first: if a kill comes between the two, they know one task too many, which is dropped on resuming.
+        for name, content in ((SCORES, self.evaluation.state()), (CHECKPOINT, state)):
+            with atomic_path(self.out / name) as part:
+                torch.save(content, part)
         self.done += 1
 
     def finish(self) -> dict:
@@ -103,7 +106,7 @@ class Run:
         return {"benchmark": self.benchmark.model_dump(mode="json"), "seed": self.seed, "data": self.data.checksum}
 
     def _resume(self) -> None:
-        state = read_checkpoint(self.out)
+        state = read_file(self.out / CHECKPOINT)
         mine, theirs = self._identity(), {key: state[key] for key in self._identity()}
         if mine != theirs:
             raise RunError(
@@ -111,8 +114,8 @@ class Run:
                 "use the same settings to continue it, or start over with --fresh, which deletes it."
             )
         self.method.load(state["method"])
-        self.evaluation.load(state["evaluation"])
         self.done, self.seconds = state["done"], state["seconds"]
+        self.evaluation.load(read_file(self.out / SCORES), state["first"])
 
     def _verify(self) -> dict:
         if self.own_backbone is None:
@@ -152,9 +155,8 @@ def build_method(benchmark: Benchmark, seed: int, image_shape: tuple[int, int, i
     return Focil(backbone or benchmark.backbone, image_shape, benchmark.tasks, classes, seed, benchmark.focil, benchmark.device)
 
 
-def read_checkpoint(out: str | Path) -> dict:
-    """Content of a run folder's checkpoint; only tensors and plain values are read, never code. Raises RunError."""
-    path = Path(out) / CHECKPOINT
+def read_file(path: Path) -> dict:
+    """Content of a file of a run folder; only tensors and plain values are read, never code. Raises RunError."""
     try:
         return torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
@@ -170,14 +172,14 @@ def verify_folder(out: str | Path, backbone: backbones.Factory | None = None) ->
 
     Masks are regenerated from their seed. Returns the number of experts. Raises RunError, MaskMismatch or ForgettingError.
     """
-    state = read_checkpoint(out)
+    state = read_file(Path(out) / CHECKPOINT)
     benchmark = Benchmark(**state["benchmark"])
     torch.set_num_threads(benchmark.threads)
     method = build_method(benchmark, state["seed"], tuple(state["image_shape"]), state["classes"], backbone)
     method.load(state["method"])
     mean, std = torch.tensor(state["normalisation"])[:, None, :, None, None] * 255
-    probes = (state["evaluation"]["probe_images"].to(torch.float32) - mean) / std
-    return verify(method, state["evaluation"]["first"], probes.to(benchmark.device))
+    probes = (state["probe_images"].to(torch.float32) - mean) / std
+    return verify(method, state["first"], probes.to(benchmark.device))
 
 
 def _differences(mine: dict, theirs: dict) -> str:

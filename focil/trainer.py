@@ -6,6 +6,7 @@ average). Frozen connections are not in it, so no optimiser, weight decay or ave
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,18 +18,23 @@ from focil.expert import Store, masked_weights
 from focil.masks import Mask
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 @dataclass(frozen=True)
 class Sgd:
     """SGD with Nesterov momentum and weight decay, and an average of the weights over the pass.
 
     averaging: weight of the past in the running average, per step; 0 keeps the last weights. label_smoothing: share of the
-    target that is spread over the task's classes.
+    target that is spread over the task's classes. precision: of the forward and backward pass through the backbone; values,
+    velocity, average and head are float32 in any case.
     """
 
     momentum: float = 0.9
     weight_decay: float = 5e-4
     averaging: float = 0.98
     label_smoothing: float = 0.05
+    precision: Precision = "float32"
 
 
 @dataclass
@@ -51,7 +57,7 @@ class _Slot:
         if sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)) + 1 != tensor.numel():
             tensor = tensor.contiguous()  # expanded or sliced: its memory is not the tensor, whole and once
         flat = tensor.as_strided((tensor.numel(),), (1,))
-        return flat.index_select(0, self._index_in(tensor))
+        return flat.index_select(0, self._index_in(tensor)).float()
 
     def _index_in(self, tensor: Tensor) -> Tensor:
         # Gradients often come transposed in memory; reading them where they lie spares a copy of the whole dense tensor.
@@ -69,7 +75,7 @@ class _Slot:
         if self.index is None:
             flat.copy_(values)
         else:
-            flat.scatter_(0, self.index, values)
+            flat.scatter_(0, self.index, values.to(flat.dtype))
 
 
 class Learners:
@@ -98,6 +104,8 @@ class Learners:
         self._slots += [_dense_slot(name, [o[name] for o in own]) for name in own[0] if name in parameters]
         self._slots.append(_dense_slot("head", heads))
         self._values = torch.cat([slot.gather(slot.leaf.detach()) for slot in self._slots])
+        for slot in self._slots[: len(store)]:
+            slot.leaf = slot.leaf.detach().to(getattr(torch, sgd.precision)).requires_grad_()
         self._velocity = torch.zeros_like(self._values)
         self._average = self._values.clone()
         self._set_rates()
@@ -130,15 +138,15 @@ class Learners:
         self._set_rates()
 
     def finished(self) -> tuple[Store, dict[str, Tensor], Tensor]:
-        """The averaged weights of the one sub-network that is left: masked dense weights, own tensors, head (classes, F)."""
+        """The average of the one sub-network that is left: values of its new connections by layer, own tensors, head (classes, F)."""
         if len(self) != 1:
             raise ValueError(f"{len(self)} sub-networks are still learning; keep one first")
-        self._push(self._average)
-        tensors = {slot.name: slot.leaf.detach()[0].clone() for slot in self._slots}
-        self._push(self._values)
-        head = tensors.pop("head")
-        weights = {name: tensors.pop(name) for name in self.masks[0].new}
-        return weights, tensors | self.buffers[0], head
+        parts = self._average.split([slot.sizes[0] for slot in self._slots])
+        tensors = {slot.name: part.clone() for slot, part in zip(self._slots, parts, strict=True)}
+        values = {name: tensors.pop(name) for name in self.masks[0].new}
+        own = {slot.name: tensors[slot.name].view_as(slot.leaf[0]) for slot in self._slots if slot.name in tensors}
+        head = own.pop("head")
+        return values, own | self.buffers[0], head
 
     def _forward(self, images: Tensor) -> Tensor:
         self.backbone.train()
@@ -151,7 +159,9 @@ class Learners:
     def _one(self, tensors: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:
         tensors = dict(tensors)
         head = tensors.pop("head")
-        return functional_call(self.backbone, tensors | buffers, (images,)) @ head.T
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.sgd.precision == "bfloat16"):
+            features = functional_call(self.backbone, tensors | buffers, (images,))
+        return features.float() @ head.T
 
     def _update(self, gradient: Tensor) -> None:
         gradient.add_(self._values, alpha=self.sgd.weight_decay)

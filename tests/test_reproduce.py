@@ -34,7 +34,7 @@ def test_the_run_folder_is_whole(executed):
     assert result["seed"] == 3 and result["benchmark"]["name"] == "digits-5" and result["verified"]["process"] == "new"
     assert result["accuracy"]["oracle-experts"]["final_average"] > 0.9  # digits in pairs are easy once the task is given
     assert f"{100 * result['accuracy']['sample-experts']['final_average']:.1f} %" in printed
-    assert {path.name for path in out.iterdir()} == {"experts.pt", "result.json", "figures", NOTEBOOK, PAGE}
+    assert {path.name for path in out.iterdir()} == {"experts.pt", "scores.pt", "result.json", "figures", NOTEBOOK, PAGE}
     assert len(list((out / "figures").glob("*.png"))) >= 8
 
 

@@ -138,10 +138,11 @@ def test_other_data_is_refused(tmp_path, data):
         Run(tmp_path, small_benchmark(), data=separable(seed=1))
 
 
+@pytest.mark.parametrize("name", ["experts.pt", "scores.pt"])
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
-def test_a_damaged_checkpoint_is_explained(damage, tmp_path, data):
+def test_a_damaged_checkpoint_is_explained(damage, name, tmp_path, data):
     step(Run(tmp_path, small_benchmark(), data=data), 1)
-    file = tmp_path / "experts.pt"
+    file = tmp_path / name
     file.write_bytes(file.read_bytes()[:1000] if damage is None else damage)
     with pytest.raises(focil.RunError, match="damaged.*--fresh"):
         Run(tmp_path, small_benchmark(), data=data)
@@ -176,10 +177,19 @@ def test_a_full_disk_loses_nothing(tmp_path, data, monkeypatch):
         patch.setattr(files.os, "replace", full)
         with pytest.raises(files.WriteError, match="disk filled up.*start again"):
             step(work, 1)
-    assert [path.name for path in tmp_path.iterdir()] == ["experts.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["experts.pt", "scores.pt"]
     again, straight = (step(Run(out, small_benchmark(), data=data)) for out in (tmp_path, tmp_path / "other"))
     assert again.evaluation.accuracy() == straight.evaluation.accuracy()
     assert [again.method.fingerprint(e) for e in range(3)] == [straight.method.fingerprint(e) for e in range(3)]
+
+
+def test_a_kill_between_the_two_files_of_a_checkpoint_is_harmless(tmp_path, data):
+    step(Run(tmp_path, small_benchmark(), data=data), 1)
+    experts = (tmp_path / "experts.pt").read_bytes()
+    straight = step(Run(tmp_path, small_benchmark(), data=data))
+    (tmp_path / "experts.pt").write_bytes(experts)  # the scores of all tasks, but only the first expert
+    again = step(Run(tmp_path, small_benchmark(), data=data))
+    assert again.evaluation.accuracy() == straight.evaluation.accuracy()
 
 
 def full(*_):
@@ -216,4 +226,4 @@ def test_verify_needs_a_run(tmp_path):
 
 def test_an_interrupted_write_leaves_no_litter_to_resume_from(finished):
     out, _ = finished
-    assert sorted(path.name for path in Path(out).iterdir()) == ["experts.pt", runs.RESULT]
+    assert sorted(path.name for path in Path(out).iterdir()) == ["experts.pt", runs.RESULT, "scores.pt"]

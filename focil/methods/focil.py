@@ -13,11 +13,11 @@ from torch.func import functional_call
 
 from focil import backbones, seeds
 from focil.confidence import RULES, Rule, calibrate
-from focil.expert import Expert
+from focil.expert import Expert, masked_weights
 from focil.masks import Allocation, Ledger
 from focil.search import Candidate, halve
 from focil.stream import Task
-from focil.trainer import Learners, Sgd
+from focil.trainer import Learners, Precision, Sgd
 
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W), labels (B,)
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -36,6 +36,7 @@ class FocilOptions(BaseModel):
     weight_decay: float = Field(5e-4, ge=0)
     averaging: float = Field(0.98, ge=0, lt=1, description="weight of the past in the average of the weights, per step; 0: none")
     label_smoothing: float = Field(0.05, ge=0, lt=1, description="keeps the logits of all experts on one scale")
+    precision: Precision = Field("float32", description="of the passes through the backbone while training; scoring is float32")
     allocation: Allocation = Field("planned", description="planned: every task has an equal part of the free connections")
     held_batches: int = Field(50, ge=1, description="last batches held while a task passes, for an expert's statistics; counted as memory")
     rule: Rule = Field("entropy", description="how an expert is chosen: softmax, entropy or energy")
@@ -139,13 +140,12 @@ class Focil:
         self.report, self._held_bytes = state["report"], state["held_bytes"]
 
     def _freeze(self, learners: Learners, held: Sequence[Tensor]) -> Expert:
-        weights, own, head = learners.finished()
+        values, own, head = learners.finished()
         mask = learners.masks[0]
         self.ledger.claim(mask)
         for name, positions in mask.new.items():
-            index = torch.as_tensor(positions, device=self.device)
-            self.store[name].view(-1)[index] = weights[name].view(-1)[index]
-        own = self._gather_statistics(weights, own, held)
+            self.store[name].view(-1)[torch.as_tensor(positions, device=self.device)] = values[name]
+        own = self._gather_statistics(masked_weights(self.store, mask), own, held)
         expert = Expert(mask, own, head, calibration=torch.zeros(len(RULES), 2, dtype=torch.float64))
         logits = expert.logits(self.backbone, self.store, torch.cat(list(held)))
         return replace(expert, calibration=torch.from_numpy(calibrate(logits.cpu().numpy())))
@@ -154,9 +154,10 @@ class Focil:
         drawn = {c.sparsity: self.ledger.draw(1 - c.sparsity) for c in candidates}
         head = self._new_head()
         own = backbones.own_tensors(self.backbone)
-        sgd = Sgd(self.options.momentum, self.options.weight_decay, self.options.averaging, self.options.label_smoothing)
+        options = self.options
+        sgd = Sgd(options.momentum, options.weight_decay, options.averaging, options.label_smoothing, options.precision)
         # Convolutions batched over candidates become grouped convolutions, slow on a CPU: there each has a turn of its own.
-        single = any(w.ndim > 2 for w in self.store.values()) or any(True for _ in self.backbone.buffers())
+        single = self.device.type == "cpu" and any(w.ndim > 2 for w in self.store.values())
         groups = [[c] for c in candidates] if single else [list(candidates)]
         return [
             Learners(
