@@ -13,7 +13,7 @@ from focil import backbones
 from focil.benchmark import available_cores
 from focil.datasets import Dataset
 from focil.masks import Ledger
-from focil.methods.focil import Focil, FocilOptions
+from focil.methods.focil import Focil
 from focil.stream import Stream, class_order
 from focil.trainer import Learners, Sgd
 
@@ -28,8 +28,16 @@ def main() -> None:
     torch.set_num_threads(1)
     print("\n5 tasks of MNIST's size with search (60 000 noise images, 16 candidates), one core")
     whole_run()
-    print(f"\none step of the MLP, batch {BATCH}, one core")
-    steps()
+    print(f"\none step of the MLP, batch {BATCH}, one core, by number of candidates")
+    steps("mlp", MNIST, "float32", (1, 2, 4, 8, 16))
+    torch.set_num_threads(available_cores())
+    for precision in ("float32", "bfloat16"):
+        print(f"\none step of ResNet18, batch {BATCH}, all cores, {precision}, by number of candidates")
+        steps("resnet18", CIFAR, precision, (1, 8))
+    print("\none step of ResNet18, batch 10, all cores, bfloat16, by density")
+    densities()
+    print("\none step of ResNet18 in the last of T tasks, batch 10, all cores, bfloat16, density 0.05")
+    tasks()
     print("\ndrawing one mask at density 0.05")
     masks()
 
@@ -50,30 +58,82 @@ def whole_run() -> None:
     print(f"  scoring  {time.perf_counter() - trained:8.1f} s   10 000 test images by 5 experts")
 
 
-def steps() -> None:
-    """One step for 1 to 16 candidates, beside the bare forward and backward pass of one dense network."""
-    backbone = backbones.build("mlp", MNIST, 0)
-    images, labels = torch.randn(BATCH, *MNIST), torch.randint(2, (BATCH,))
-    dense = {name: p.detach().clone().requires_grad_() for name, p in backbone.named_parameters()}
-    head = torch.randn(2, 100, requires_grad=True)
+def steps(name: str, shape: backbones.ImageShape, precision: str, counts: tuple[int, ...]) -> None:
+    """One step for several numbers of candidates at density 0.05, beside two dense yardsticks."""
+    bench = _Bench(name, shape)
+    base = milliseconds(bench.bare)
+    print(f"  bare dense forward + backward, float32      {base:8.2f}")
+    if precision == "float32":
+        report("dense SGD step with masks and zeroed gradients", milliseconds(bench.dense_masked_step), base)
+    for count in counts:
+        groups = bench.learners([0.05] * count, precision)
+        report(f"{count} candidate{'s' * (count > 1)}", milliseconds(lambda: [group.step(*bench.batch) for group in groups]), base)
 
-    def bare() -> None:
-        loss = F.cross_entropy(functional_call(backbone, dense, (images,)) @ head.T, labels)
-        torch.autograd.grad(loss, [*dense.values(), head])
 
-    base = milliseconds(bare)
-    print(f"  bare dense forward + backward  {base:7.2f}")
-    options = FocilOptions()
-    pairs = [(s, lr) for s in options.sparsities for lr in options.learning_rates]
-    ledger = Ledger(backbones.masked_shapes(backbone), 5, 0)
-    for count in (1, 2, 4, 8, 16):
-        chosen = pairs[:: len(pairs) // count]
-        store = {name: w.detach() for name, w in dense.items()}
-        learners = Learners(
-            backbone, store, [ledger.draw(1 - s) for s, _ in chosen], [lr for _, lr in chosen], [head.detach()] * count, [{}] * count, Sgd()
-        )
-        took = milliseconds(lambda: learners.step(images, labels))
-        print(f"  {count:2} candidates side by side      {took:7.2f}   {took / base:5.2f} x bare, {took / base / count:5.2f} x bare each")
+def densities() -> None:
+    """One step by density of the mask."""
+    bench = _Bench("resnet18", CIFAR)
+    for density in (0.02, 0.05, 0.10, 0.20):
+        (learners,) = bench.learners([density], "bfloat16")
+        print(f"  density {density:4.2f}   {milliseconds(lambda: learners.step(*bench.batch)):8.2f}")
+
+
+def tasks() -> None:
+    """One step and one verification of an expert in the last task, by the number of tasks: neither may grow with it."""
+    for count in (2, 10, 20):
+        bench = _Bench("resnet18", CIFAR, tasks=count)
+        for _ in range(count - 1):
+            bench.ledger.claim(bench.ledger.draw(0.05))
+        (learners,) = bench.learners([0.05], "bfloat16")
+        print(f"  T = {count:3}   {milliseconds(lambda: learners.step(*bench.batch)):8.2f}")
+
+
+class _Bench:
+    """One backbone with a batch, its dense yardsticks, and learners on it."""
+
+    def __init__(self, name: str, shape: backbones.ImageShape, tasks: int = 20):
+        self.backbone = backbones.build(name, shape, 0)
+        self.own = backbones.own_tensors(self.backbone)
+        self.dense = {n: p.detach().clone().requires_grad_() for n, p in self.backbone.named_parameters()}
+        self.head = torch.randn(2, backbones.feature_size(self.backbone, shape), requires_grad=True)
+        self.batch = torch.randn(BATCH, *shape), torch.randint(2, (BATCH,))
+        self.ledger = Ledger(backbones.masked_shapes(self.backbone), tasks, 0)
+        self.optimiser = torch.optim.SGD([*self.dense.values(), self.head], lr=1e-3, momentum=0.9, nesterov=True, weight_decay=5e-4)
+        self.mask = {n: (torch.rand_like(w) < 0.05).float() for n, w in self.dense.items()}
+
+    def bare(self) -> tuple:
+        """Forward and backward of the dense network, and nothing else."""
+        images, labels = self.batch
+        self.backbone.train()
+        loss = F.cross_entropy(functional_call(self.backbone, self.dense | self.own, (images,)) @ self.head.T, labels)
+        return torch.autograd.grad(loss, [*self.dense.values(), self.head])
+
+    def dense_masked_step(self) -> None:
+        """The plain way: a dense step with gradients zeroed outside the mask, and weights masked again after it."""
+        for parameter, gradient in zip([*self.dense.values(), self.head], self.bare(), strict=True):
+            parameter.grad = gradient
+        with torch.no_grad():
+            for name, mask in self.mask.items():
+                self.dense[name].grad.mul_(mask)
+            self.optimiser.step()
+            for name, mask in self.mask.items():
+                self.dense[name].mul_(mask)
+
+    def learners(self, densities: list[float], precision: str) -> list[Learners]:
+        """Learners as a run on a CPU has them: one group for an MLP, one each for convolutions."""
+        store = {name: weights.detach() for name, weights in self.dense.items()}
+        masks = [self.ledger.draw(density) for density in densities]
+        convolutional = any(weights.ndim > 2 for weights in store.values())
+        groups = [[mask] for mask in masks] if convolutional else [masks]
+        sgd, head = Sgd(precision=precision), self.head.detach()
+        return [
+            Learners(self.backbone, store, group, [0.002] * len(group), [head] * len(group), [self.own] * len(group), sgd) for group in groups
+        ]
+
+
+def report(what: str, took: float, base: float) -> None:
+    """One line: the time, and the time over the bare forward and backward pass."""
+    print(f"  {what:44}{took:8.2f}   {took / base:5.2f} x bare")
 
 
 def masks() -> None:
@@ -87,7 +147,7 @@ def masks() -> None:
         print(f"  {name:10} {sum(map(np.prod, shapes.values())):>10} connections  {milliseconds(draw, 5):8.1f}")
 
 
-def milliseconds(call: Callable[[], object], repeats: int = 100) -> float:
+def milliseconds(call: Callable[[], object], repeats: int = 15) -> float:
     """Median time of a call, after three that are not counted."""
     for _ in range(3):
         call()

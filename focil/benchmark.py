@@ -35,6 +35,7 @@ class Benchmark(BaseModel):
     crop: int = Field(0, ge=0, description="padding in pixels before a random crop of training images")
     flip: bool = Field(False, description="random horizontal flip of training images")
     batch_size: int = Field(10, ge=1)
+    held_batches: int = Field(50, ge=1, description="last batches of a task that are held while it passes, counted as memory")
     backbone: Literal["mlp", "resnet18", "own"] = Field("mlp", description="own: a module that is handed over in Python")
     method: Literal["focil"] = "focil"
     focil: FocilOptions = FocilOptions()

@@ -48,6 +48,7 @@ class Run:
             seed,
             batch_size=benchmark.batch_size,
             augmentation=Augmentation(benchmark.crop, benchmark.flip),
+            hold=benchmark.held_batches,
             device=benchmark.device,
         )
         self.own_backbone = backbone

@@ -24,18 +24,18 @@ class Candidate:
 
 
 def halve(
-    groups: Sequence[Learners], candidates: Sequence[Candidate], batches: Iterable[tuple[Tensor, Tensor]], first_rung: int
+    groups: Sequence[Learners], candidates: Sequence[Candidate], batches: Iterable[tuple], first_rung: int
 ) -> tuple[Learners, Candidate]:
     """Train all candidates over the batches and return the last one standing, with its learners.
 
-    groups: learners, the candidates in their order, group after group. After `first_rung` batches, and at every doubling, the
+    groups: learners, the candidates in their order, group after group. batches: arguments of `Learners.step`. After `first_rung` batches, and at every doubling, the
     better half by prequential accuracy since the last rung goes on (ties: lower loss), so the stream's length need not be
     known. If the stream ends first, the best since the last rung is chosen.
     """
     groups, alive = list(groups), list(candidates)
     rung, start, before, number = first_rung, 0, 0, 0
-    for number, (images, labels) in enumerate(batches, 1):
-        scores = [group.step(images, labels) for group in groups]
+    for number, batch in enumerate(batches, 1):
+        scores = [group.step(*batch) for group in groups]
         _record(alive, scores)
         if number == rung and len(alive) > 1:
             groups, alive = _keep(groups, alive, start, (len(alive) + 1) // 2)

@@ -71,7 +71,8 @@ class Task:
     """One task: its classes and its training batches, to be read `passes` times at most.
 
     index: position in the stream. classes: class ids, in head order. size: number of training images.
-    draws: training images handed out so far, of all passes.
+    draws: training images handed out so far, of all passes. The stream's last `hold` batches of the task are held: they may be
+    computed with again, count as memory, and are let go with `release`.
     """
 
     def __init__(self, stream: "Stream", index: int):
@@ -82,6 +83,8 @@ class Task:
         self._rows = np.flatnonzero(np.isin(stream.data.y_train, self.classes))
         self.size = len(self._rows)
         self.draws = 0
+        self._held = self._rows[:0]
+        self._again = seeds.torch_generator(stream.seed, "held batches", index, device=stream.device)
 
     @property
     def draws_per_sample(self) -> float:
@@ -101,25 +104,52 @@ class Task:
         self._passes_left -= 1
         return self._read(self._stream.passes - self._passes_left - 1)
 
+    def held(self) -> Tensor:
+        """The held images (N, C, H, W), normalised and not augmented."""
+        return self._stream.prepare(self._stream.train[torch.as_tensor(self._held, device=self._stream.device)])
+
+    def again(self, count: int) -> tuple[Tensor, Tensor] | None:
+        """`count` images of the held batches, at random and augmented anew, with their labels; fewer while fewer are held, or None."""
+        stream = self._stream
+        if not len(self._held) or not count:
+            return None
+        chosen = torch.randint(len(self._held), (min(count, len(self._held)),), generator=self._again, device=stream.device)
+        rows = self._held[chosen.cpu().numpy()]
+        images = stream.train[torch.as_tensor(rows, device=stream.device)]
+        return stream.prepare(stream.augmentation(images, self._again)), self._labels(rows)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the held batches: uint8 images, and labels of 8 bytes."""
+        return len(self._held) * (self._stream.train[0].nbytes + 8)
+
+    def release(self) -> None:
+        """Let the held batches go."""
+        self._held = self._held[:0]
+
+    def _labels(self, rows: np.ndarray) -> Tensor:
+        order = np.argsort(self.classes)
+        labels = order[np.searchsorted(np.asarray(self.classes)[order], self._stream.data.y_train[rows])]
+        return torch.as_tensor(labels, device=self._stream.device)
+
     def _read(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         stream = self._stream
         rows = seeds.numpy_generator(stream.seed, "sample order", self.index, number).permutation(self._rows)
         crops = seeds.torch_generator(stream.seed, "augmentation", self.index, number, device=stream.device)
-        labels = np.searchsorted(np.sort(self.classes), stream.data.y_train[rows])
-        labels = torch.as_tensor(np.argsort(self.classes)[labels], device=stream.device)
-        rows = torch.as_tensor(rows, device=stream.device)
         for start in range(0, self.size, stream.batch_size):
-            batch = slice(start, start + stream.batch_size)
-            images = stream.prepare(stream.augmentation(stream.train[rows[batch]], crops))
+            batch = rows[start : start + stream.batch_size]
+            images = stream.augmentation(stream.train[torch.as_tensor(batch, device=stream.device)], crops)
             self.draws += len(images)
-            yield images, labels[batch]
+            yield stream.prepare(images), self._labels(batch)
+            self._held = np.concatenate([self._held, batch])[-stream.hold * stream.batch_size :]
 
 
 class Stream:
     """Tasks of a data set in order, each readable `passes` times.
 
     data: the data set. order: class ids (tasks, classes per task), see `class_order`. seed: of the run; sample order and
-    augmentation have streams of their own, so a task reads the same however often the run was interrupted before it.
+    augmentation have streams of their own, so a task reads the same however often the run was interrupted before it. hold: number
+    of a task's last batches that are held, at least 1.
     """
 
     def __init__(
@@ -131,10 +161,11 @@ class Stream:
         batch_size: int = 10,
         passes: int = 1,
         augmentation: Augmentation = Augmentation(),
+        hold: int = 50,
         device: str | torch.device = "cpu",
     ):
         self.data, self.order, self.seed = data, order, seed
-        self.batch_size, self.passes, self.augmentation = batch_size, passes, augmentation
+        self.batch_size, self.passes, self.augmentation, self.hold = batch_size, passes, augmentation, hold
         self.device = torch.device(device)
         self.train = _channels_first(data.x_train, self.device)  # (N, C, H, W) uint8
         self.test = _channels_first(data.x_test, self.device)

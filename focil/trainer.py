@@ -113,21 +113,23 @@ class Learners:
     def __len__(self) -> int:
         return len(self.masks)
 
-    def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Score a batch, then learn it: images (B, C, H, W), labels (B,) int64.
+    def step(self, images: Tensor, labels: Tensor, again: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Score a batch, then learn it: images (B, C, H, W), labels (B,) int64, and `again` images and labels of held batches.
 
-        Returns the prequential accuracy and loss of each sub-network, (C,) each: measured before the update, over the
-        task's own logits.
+        Returns the prequential accuracy and loss of each sub-network, (C,) each: of the new batch, measured before the
+        update, over the task's own logits.
         """
-        logits = self._forward(images)  # (C, B, classes)
+        new = len(labels)
+        if again is not None:
+            images, labels = torch.cat([images, again[0]]), torch.cat([labels, again[1]])
+        logits = self._forward(images)  # (C, B + again, classes)
         losses = F.cross_entropy(
             logits.flatten(0, 1), labels.repeat(len(self)), reduction="none", label_smoothing=self.sgd.label_smoothing
-        )
-        losses = losses.view(len(self), -1).mean(1)  # (C,)
-        gradients = torch.autograd.grad(losses.sum(), [slot.leaf for slot in self._slots], materialize_grads=True)
+        ).view(len(self), -1)
+        gradients = torch.autograd.grad(losses.mean(1).sum(), [slot.leaf for slot in self._slots], materialize_grads=True)
         with torch.no_grad():
             self._update(torch.cat([slot.gather(g) for slot, g in zip(self._slots, gradients, strict=True)]))
-        return (logits.detach().argmax(2) == labels).float().mean(1), losses.detach()
+        return (logits.detach()[:, :new].argmax(2) == labels[:new]).float().mean(1), losses.detach()[:, :new].mean(1)
 
     def keep(self, which: Sequence[int]) -> None:
         """Go on with these sub-networks only (positions, ascending)."""

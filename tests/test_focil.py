@@ -150,7 +150,7 @@ def test_memory_counts_every_tensor_of_the_state(data):
     assert memory["heads"] == 3 * 2 * 20 * 4
     assert memory["statistics"] == sum(t.nbytes for own in state["own"] for t in own.values()) + 3 * 6 * 8
     assert memory["masks"] == 3 * 40
-    assert memory["held_batches"] == 80 * (36 * 4 + 8)  # 8 batches of 10 float32 images and int64 labels
+    assert memory["held_batches"] == 80 * (36 + 8)  # 8 batches of 10 uint8 images and int64 labels
 
 
 def test_seeds_differ_and_repeat(data):

@@ -257,3 +257,36 @@ def test_augmentation_follows_the_seed_and_the_pass():
     assert torch.equal(first, read(again)[0])
     assert not torch.equal(first, second) and not torch.equal(first, read(other)[0])
     assert not torch.equal(first[:5], first[5:10])  # nor do batches repeat each other
+
+
+# Held batches
+
+
+def test_the_last_batches_are_held_until_they_are_let_go():
+    stream = stream_of(dataset(train=20), hold=2, batch_size=5)
+    task = next(iter(stream))
+    seen = []
+    for images, _ in task.batches():
+        held = task.held()
+        assert len(held) == min(10, 5 * len(seen))  # the current batch is not among them yet
+        for earlier in seen[-2:]:
+            assert all(any(torch.equal(image, other) for other in held) for image in earlier)
+        seen.append(images)
+    assert len(task.held()) == 10 and task.held_bytes == 10 * (stream.train[0].nbytes + 8)
+    assert task.draws == task.size  # computing with held images again draws nothing
+    task.release()
+    assert task.held_bytes == 0 and task.again(3) is None
+
+
+def test_again_gives_held_images_with_their_labels():
+    stream = stream_of(dataset(train=20), hold=3, batch_size=5)
+    task = next(iter(stream))
+    assert task.again(4) is None
+    known = {}
+    for images, labels in task.batches():
+        if known:
+            again, their = task.again(4)
+            assert len(again) == len(their) == 4
+            assert all(known[tuple(image.flatten().tolist())] == label for image, label in zip(again, their.tolist()))
+        known |= {tuple(image.flatten().tolist()): label for image, label in zip(images, labels.tolist())}
+    assert task.draws_per_sample == 1

@@ -176,3 +176,15 @@ def test_half_precision_learns_nearly_the_same():
     full, half = convolutions([[0]]), convolutions([[0]], "bfloat16")
     assert not torch.equal(full, half)
     torch.testing.assert_close(half, full, rtol=0.05, atol=0.02)  # eight bits of mantissa through 18 layers
+
+
+def test_images_learned_again_teach_but_are_not_scored():
+    first, second, third = batches(3)
+    _, _, again = setup([0.3], [0.05])
+    _, _, joined = setup([0.3], [0.05])
+    _, _, plain = setup([0.3], [0.05])
+    scores = again.step(*first, again=second)
+    assert torch.allclose(scores[1], plain.step(*first)[1])  # the new batch alone is scored
+    joined.step(torch.cat([first[0], second[0]]), torch.cat([first[1], second[1]]))
+    losses = [learners.step(*third)[1].item() for learners in (again, joined, plain)]
+    assert losses[0] == losses[1] != losses[2]

@@ -1,7 +1,6 @@
 """FOCIL: finetune and freeze randomly pruned sparse experts (arXiv 2403.14684 v1), one pass, nothing stored for replay."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Annotated
 
@@ -19,7 +18,7 @@ from focil.search import Candidate, halve
 from focil.stream import Task
 from focil.trainer import Learners, Precision, Sgd
 
-Batch = tuple[Tensor, Tensor]  # images (B, C, H, W), labels (B,)
+STATISTICS_BATCH = 100  # images normalised together while statistics are gathered: nearer to the mean of all than batches of 10
 Share = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(gt=0)]
 
@@ -38,7 +37,7 @@ class FocilOptions(BaseModel):
     label_smoothing: float = Field(0.05, ge=0, lt=1, description="keeps the logits of all experts on one scale")
     precision: Precision = Field("float32", description="of the passes through the backbone while training; scoring is float32")
     allocation: Allocation = Field("planned", description="planned: every task has an equal part of the free connections")
-    held_batches: int = Field(50, ge=1, description="last batches held while a task passes, for an expert's statistics; counted as memory")
+    again: int = Field(0, ge=0, description="images of the task's held batches that each step learns again, augmented anew")
     rule: Rule = Field("entropy", description="how an expert is chosen: softmax, entropy or energy")
     calibrated: bool = Field(True, description="confidence in standard deviations from the expert's own mean on its own task")
 
@@ -74,10 +73,11 @@ class Focil:
     def learn(self, task: Task) -> None:
         """Train the task's expert on one pass over its batches, then freeze it."""
         candidates = [Candidate(s, lr) for s in self.options.sparsities for lr in self.options.learning_rates]
-        held: deque[Batch] = deque(maxlen=self.options.held_batches)
-        learners, best = halve(self._learners(candidates), candidates, _hold(task.batches(), held), self.options.first_rung)
-        self.experts.append(self._freeze(learners, [images for images, _ in held]))
-        self._held_bytes = max(self._held_bytes, sum(images.nbytes + labels.nbytes for images, labels in held))
+        batches = ((*batch, task.again(self.options.again)) for batch in task.batches())
+        learners, best = halve(self._learners(candidates), candidates, batches, self.options.first_rung)
+        self.experts.append(self._freeze(learners, task.held()))
+        self._held_bytes = max(self._held_bytes, task.held_bytes)
+        task.release()
         self.report.append(
             {
                 "sparsity": best.sparsity,
@@ -139,15 +139,15 @@ class Focil:
         ]
         self.report, self._held_bytes = state["report"], state["held_bytes"]
 
-    def _freeze(self, learners: Learners, held: Sequence[Tensor]) -> Expert:
+    def _freeze(self, learners: Learners, images: Tensor) -> Expert:
         values, own, head = learners.finished()
         mask = learners.masks[0]
         self.ledger.claim(mask)
         for name, positions in mask.new.items():
             self.store[name].view(-1)[torch.as_tensor(positions, device=self.device)] = values[name]
-        own = self._gather_statistics(masked_weights(self.store, mask), own, held)
+        own = self._gather_statistics(masked_weights(self.store, mask), own, images)
         expert = Expert(mask, own, head, calibration=torch.zeros(len(RULES), 2, dtype=torch.float64))
-        logits = expert.logits(self.backbone, self.store, torch.cat(list(held)))
+        logits = expert.logits(self.backbone, self.store, images)
         return replace(expert, calibration=torch.from_numpy(calibrate(logits.cpu().numpy())))
 
     def _learners(self, candidates: Sequence[Candidate]) -> list[Learners]:
@@ -171,8 +171,8 @@ class Focil:
         bound = self.features**-0.5
         return ((torch.rand(self.classes, self.features, generator=generator) * 2 - 1) * bound).to(self.device)
 
-    def _gather_statistics(self, weights: dict[str, Tensor], own: dict[str, Tensor], batches: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Running statistics of the averaged weights: a plain mean over the held batches, per expert."""
+    def _gather_statistics(self, weights: dict[str, Tensor], own: dict[str, Tensor], images: Tensor) -> dict[str, Tensor]:
+        """Running statistics of the averaged weights: a plain mean over parts of the held images, per expert."""
         if not any(True for _ in self.backbone.buffers()):
             return own
         norms = [m for m in self.backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -185,14 +185,9 @@ class Focil:
             if name.endswith(("running_mean", "running_var", "num_batches_tracked")):
                 tensor.zero_()
         with torch.no_grad():
-            for images in batches:
-                functional_call(self.backbone, weights | own, (images,))
+            for part in images.tensor_split(-(-len(images) // STATISTICS_BATCH)):  # equal parts: none of a single image
+                functional_call(self.backbone, weights | own, (part,))
         for norm, momentum in zip(norms, kept, strict=True):
             norm.momentum = momentum
         return own
 
-
-def _hold(batches: Iterable[Batch], held: deque[Batch]) -> Iterator[Batch]:
-    for batch in batches:
-        held.append(batch)
-        yield batch
