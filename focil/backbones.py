@@ -4,16 +4,19 @@ A backbone is any `torch.nn.Module` from images (B, C, H, W) to features (B, F).
 masked; everything else (biases, normalisation parameters and statistics) is small and belongs to each expert.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from focil import seeds
 from focil.errors import FocilError
 
 ImageShape = tuple[int, int, int]
 Factory = Callable[[ImageShape], nn.Module]
+Precision = Literal["float32", "bfloat16"]
 
 
 class MLP(nn.Module):
@@ -118,6 +121,12 @@ def feature_size(module: nn.Module, image_shape: ImageShape) -> int:
             "end it with pooling and flatten(1), and leave the classifier out; focil adds one head per task"
         )
     return features.shape[1]
+
+
+def features(module: nn.Module, tensors: Mapping[str, Tensor], images: Tensor, precision: Precision) -> Tensor:
+    """Features (B, F) float32 of images (B, C, H, W), computed with `tensors` in the place of the module's own, in `precision`."""
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        return functional_call(module, dict(tensors), (images,)).float()
 
 
 def masked_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from focil.backbones import Precision, features
 from focil.masks import Mask
 
-CHUNK = 500  # images scored at a time: bounds the memory of activations
+CHUNK = 250  # images scored at a time: bounds the memory of activations
 Store = dict[str, Tensor]  # layer name -> dense weights of the shared backbone
 
 
@@ -26,12 +26,12 @@ class Expert:
     head: Tensor
     calibration: Tensor
 
-    def logits(self, backbone: nn.Module, store: Store, images: Tensor) -> Tensor:
+    def logits(self, backbone: nn.Module, store: Store, images: Tensor, precision: Precision = "float32") -> Tensor:
         """Logits (N, classes of the task) for normalised images (N, C, H, W); one image is enough."""
         tensors = masked_weights(store, self.mask) | self.own
         backbone.eval()
         with torch.no_grad():
-            return torch.cat([functional_call(backbone, tensors, (part,)) @ self.head.T for part in images.split(CHUNK)])
+            return torch.cat([features(backbone, tensors, part, precision) @ self.head.T for part in images.split(CHUNK)])
 
     def fingerprint(self, store: Store) -> str:
         """SHA-256 of every number that this expert computes with: its connections' weights, its own tensors, its head.

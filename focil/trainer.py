@@ -6,19 +6,16 @@ average). Frozen connections are not in it, so no optimiser, weight decay or ave
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
+from focil.backbones import Precision, features
 from focil.expert import Store, masked_weights
 from focil.masks import Mask
-
-
-Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -161,9 +158,7 @@ class Learners:
     def _one(self, tensors: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:
         tensors = dict(tensors)
         head = tensors.pop("head")
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.sgd.precision == "bfloat16"):
-            features = functional_call(self.backbone, tensors | buffers, (images,))
-        return features.float() @ head.T
+        return features(self.backbone, tensors | buffers, images, self.sgd.precision) @ head.T
 
     def _update(self, gradient: Tensor) -> None:
         gradient.add_(self._values, alpha=self.sgd.weight_decay)

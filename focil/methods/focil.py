@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from focil import backbones, seeds
 from focil.confidence import RULES, Rule, calibrate
@@ -16,7 +15,7 @@ from focil.expert import Expert, masked_weights
 from focil.masks import Allocation, Ledger
 from focil.search import Candidate, halve
 from focil.stream import Task
-from focil.trainer import Learners, Precision, Sgd
+from focil.trainer import Learners, Sgd
 
 STATISTICS_BATCH = 100  # images normalised together while statistics are gathered: nearer to the mean of all than batches of 10
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -35,7 +34,7 @@ class FocilOptions(BaseModel):
     weight_decay: float = Field(5e-4, ge=0)
     averaging: float = Field(0.98, ge=0, lt=1, description="weight of the past in the average of the weights, per step; 0: none")
     label_smoothing: float = Field(0.05, ge=0, lt=1, description="keeps the logits of all experts on one scale")
-    precision: Precision = Field("float32", description="of the passes through the backbone while training; scoring is float32")
+    precision: backbones.Precision = Field("float32", description="of the passes through the backbone, training and scoring")
     allocation: Allocation = Field("planned", description="planned: every task has an equal part of the free connections")
     again: int = Field(0, ge=0, description="images of the task's held batches that each step learns again, augmented anew")
     rule: Rule = Field("entropy", description="how an expert is chosen: softmax, entropy or energy")
@@ -91,7 +90,7 @@ class Focil:
     def scores(self, images: Tensor, experts: Sequence[int] | None = None) -> Tensor:
         """Logits (N, experts, classes per task) of all experts, or of those named, for normalised images (N, C, H, W)."""
         chosen = self.experts if experts is None else [self.experts[e] for e in experts]
-        return torch.stack([expert.logits(self.backbone, self.store, images) for expert in chosen], dim=1)
+        return torch.stack([expert.logits(self.backbone, self.store, images, self.options.precision) for expert in chosen], dim=1)
 
     def fingerprint(self, expert: int) -> str:
         """SHA-256 of every number that an expert computes with; it must never change once the expert is frozen."""
@@ -147,7 +146,7 @@ class Focil:
             self.store[name].view(-1)[torch.as_tensor(positions, device=self.device)] = values[name]
         own = self._gather_statistics(masked_weights(self.store, mask), own, images)
         expert = Expert(mask, own, head, calibration=torch.zeros(len(RULES), 2, dtype=torch.float64))
-        logits = expert.logits(self.backbone, self.store, images)
+        logits = expert.logits(self.backbone, self.store, images, self.options.precision)
         return replace(expert, calibration=torch.from_numpy(calibrate(logits.cpu().numpy())))
 
     def _learners(self, candidates: Sequence[Candidate]) -> list[Learners]:
@@ -186,7 +185,7 @@ class Focil:
                 tensor.zero_()
         with torch.no_grad():
             for part in images.tensor_split(-(-len(images) // STATISTICS_BATCH)):  # equal parts: none of a single image
-                functional_call(self.backbone, weights | own, (part,))
+                backbones.features(self.backbone, weights | own, part, self.options.precision)
         for norm, momentum in zip(norms, kept, strict=True):
             norm.momentum = momentum
         return own
