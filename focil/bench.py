@@ -79,7 +79,7 @@ def densities() -> None:
 
 
 def tasks() -> None:
-    """One step and one verification of an expert in the last task, by the number of tasks: neither may grow with it."""
+    """One step in the last task, by the number of tasks: it may not grow with it."""
     for count in (2, 10, 20):
         bench = _Bench("resnet18", CIFAR, tasks=count)
         for _ in range(count - 1):

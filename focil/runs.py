@@ -62,10 +62,8 @@ class Run:
 
     def tasks(self) -> Iterator[Task]:
         """The tasks that are still to be learned, with a progress bar and the remaining time."""
-        bar = tqdm(self.stream, total=len(self.stream), desc=f"{self.benchmark.name} seed {self.seed}", unit="task", initial=0)
-        for task in bar:
-            if task.index >= self.done:
-                yield task
+        left = list(self.stream)[self.done :]
+        yield from tqdm(left, total=len(self.stream), initial=self.done, desc=f"{self.benchmark.name} seed {self.seed}", unit="task")
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:

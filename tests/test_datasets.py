@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focil.datasets import NAMES, DataError, Dataset, data_root, load
+from focil.datasets import NAMES, Dataset, data_root, load
 from focil.errors import FocilError
 from focil.formats import KEYS
 

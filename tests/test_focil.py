@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import separable, small_benchmark
+from conftest import separable
 from torch import nn
 
 import focil
