@@ -10,6 +10,7 @@ import nbformat
 import papermill
 from jupyter_client.manager import AsyncKernelManager
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
@@ -87,9 +88,19 @@ def execute(template: Path, out: Path, parameters: dict) -> None:
         )
     except PapermillExecutionError as error:
         raise ReproduceError(f"{error.ename}: {error.evalue}\n(the notebook up to the error: {part})") from None
+    _settle_progress(part)
     with atomic_path(out / PAGE) as page:
         page.write_text(render(part), encoding="utf-8")
     part.replace(out / NOTEBOOK)
+
+
+def _settle_progress(notebook: Path) -> None:
+    """Keep of each progress bar what a terminal would show in the end: nothing, if the bar was cleared."""
+    content, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(notebook, as_version=4), {})
+    for cell in content.cells:
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if output.output_type != "stream" or output.text.strip()]
+    nbformat.write(content, notebook)
 
 
 def render(notebook: Path) -> str:

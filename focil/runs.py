@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from focil import backbones, datasets
 from focil.benchmark import Benchmark
@@ -61,9 +61,14 @@ class Run:
             self._resume()
 
     def tasks(self) -> Iterator[Task]:
-        """The tasks that are still to be learned, with a progress bar and the remaining time."""
-        left = list(self.stream)[self.done :]
-        yield from tqdm(left, total=len(self.stream), initial=self.done, desc=f"{self.benchmark.name} seed {self.seed}", unit="task")
+        """The tasks that are still to be learned, with a bar that counts training images and shows the remaining time."""
+        tasks = list(self.stream)
+        sizes = [task.size for task in tasks]
+        with tqdm(total=sum(sizes), initial=sum(sizes[: self.done]), unit="image", mininterval=0.5, leave=False) as bar:
+            self.stream.on_draw = bar.update
+            for task in tasks[self.done :]:
+                bar.set_description(f"{self.benchmark.name} seed {self.seed}, task {task.index + 1} of {len(tasks)}")
+                yield task
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:

@@ -4,13 +4,15 @@ The paper searches per task (FOCIL section 3, "adaptive sparsity level and learn
 again for every trial. Here every candidate sees each batch once, at the same time, and a batch is drawn once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
 
 from focil.trainer import Learners
+
+Batch = tuple[Tensor, Tensor]  # images (B, C, H, W) and labels (B,)
 
 
 @dataclass
@@ -24,18 +26,24 @@ class Candidate:
 
 
 def halve(
-    groups: Sequence[Learners], candidates: Sequence[Candidate], batches: Iterable[tuple], first_rung: int
+    groups: Sequence[Learners],
+    candidates: Sequence[Candidate],
+    batches: Iterable[Batch],
+    first_rung: int,
+    again: Callable[[], Batch | None] = lambda: None,
 ) -> tuple[Learners, Candidate]:
     """Train all candidates over the batches and return the last one standing, with its learners.
 
-    groups: learners, the candidates in their order, group after group. batches: arguments of `Learners.step`. After `first_rung` batches, and at every doubling, the
+    groups: learners, the candidates in their order, group after group. After `first_rung` batches, and at every doubling, the
     better half by prequential accuracy since the last rung goes on (ties: lower loss), so the stream's length need not be
-    known. If the stream ends first, the best since the last rung is chosen.
+    known. If the stream ends first, the best since the last rung is chosen. again: images of held batches and their labels for
+    one step; asked for once a single candidate is left, since they cost as much for every candidate as new ones.
     """
     groups, alive = list(groups), list(candidates)
     rung, start, before, number = first_rung, 0, 0, 0
     for number, batch in enumerate(batches, 1):
-        scores = [group.step(*batch) for group in groups]
+        held = again() if len(alive) == 1 else None
+        scores = [group.step(*batch, held) for group in groups]
         _record(alive, scores)
         if number == rung and len(alive) > 1:
             groups, alive = _keep(groups, alive, start, (len(alive) + 1) // 2)

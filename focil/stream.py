@@ -4,7 +4,7 @@ The data set is one uint8 tensor on the device; a task is a list of its rows, an
 tensor operations.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,6 +140,7 @@ class Task:
             batch = rows[start : start + stream.batch_size]
             images = stream.augmentation(stream.train[torch.as_tensor(batch, device=stream.device)], crops)
             self.draws += len(images)
+            stream.on_draw(len(images))
             yield stream.prepare(images), self._labels(batch)
             self._held = np.concatenate([self._held, batch])[-stream.hold * stream.batch_size :]
 
@@ -149,7 +150,7 @@ class Stream:
 
     data: the data set. order: class ids (tasks, classes per task), see `class_order`. seed: of the run; sample order and
     augmentation have streams of their own, so a task reads the same however often the run was interrupted before it. hold: number
-    of a task's last batches that are held, at least 1.
+    of a task's last batches that are held, at least 1. `on_draw` is called with the number of images of each batch that is drawn.
     """
 
     def __init__(
@@ -171,6 +172,7 @@ class Stream:
         self.test = _channels_first(data.x_test, self.device)
         scale = torch.tensor([data.mean, data.std], device=self.device, dtype=torch.float32)
         self._mean, self._std = scale[:, None, :, None, None] * 255
+        self.on_draw: Callable[[int], object] = lambda images: None
         self._tasks = [Task(self, index) for index in range(len(order))]  # walked twice, they are still the same tasks
 
     def __len__(self) -> int:

@@ -72,7 +72,7 @@ class _Slot:
         if self.index is None:
             flat.copy_(values)
         else:
-            flat.scatter_(0, self.index, values.to(flat.dtype))
+            flat.index_copy_(0, self.index, values.to(flat.dtype))  # scatter_ copies a bfloat16 tensor whole
 
 
 class Learners:

@@ -25,6 +25,7 @@ def executed(tmp_path_factory):
     command = [sys.executable, "-m", "focil", "run", str(ROOT / "params" / "digits-5.yaml"), "--out", str(outputs), "--seed", "3", "--threads", "1"]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0, answer.stderr
+    assert "task 5 of 5" in answer.stderr and "image/s" in answer.stderr  # progress reaches the terminal from inside the notebook
     return outputs / "digits-5" / "seed-3", answer.stdout
 
 
@@ -42,6 +43,7 @@ def test_the_notebook_ran_every_cell_in_order(executed):
     notebook = nbformat.read(executed[0] / NOTEBOOK, as_version=4)
     counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1))
+    assert not [output for cell in notebook.cells for output in cell.get("outputs", []) if output.output_type == "stream" and output.name == "stderr"]
 
 
 def test_every_picture_of_the_page_has_an_alternative_text(executed):

@@ -14,12 +14,14 @@ class Script:
 
     def __init__(self, accuracy, loss, names):
         self.accuracy, self.loss, self.names = np.asarray(accuracy), np.asarray(loss), list(names)
-        self.alive, self.steps = list(range(len(self.names))), 0
+        self.alive, self.steps, self.again = list(range(len(self.names))), 0, []
 
     def __len__(self):
         return len(self.alive)
 
-    def step(self, images, labels):
+    def step(self, images, labels, again):
+        assert again is None or len(self) == 1
+        self.again.append(again)
         assert images.tolist() == [float(self.steps)] == labels.tolist()  # each batch, in order
         scores = tuple(torch.tensor(table[self.alive, self.steps]) for table in (self.accuracy, self.loss))
         self.steps += 1

@@ -36,7 +36,7 @@ class FocilOptions(BaseModel):
     label_smoothing: float = Field(0.05, ge=0, lt=1, description="keeps the logits of all experts on one scale")
     precision: backbones.Precision = Field("float32", description="of the passes through the backbone, training and scoring")
     allocation: Allocation = Field("planned", description="planned: every task has an equal part of the free connections")
-    again: int = Field(0, ge=0, description="images of the task's held batches that each step learns again, augmented anew")
+    again: int = Field(0, ge=0, description="images of the task's held batches that a step learns again, augmented anew, once one candidate is left")
     rule: Rule = Field("entropy", description="how an expert is chosen: softmax, entropy or energy")
     calibrated: bool = Field(True, description="confidence in standard deviations from the expert's own mean on its own task")
 
@@ -72,8 +72,9 @@ class Focil:
     def learn(self, task: Task) -> None:
         """Train the task's expert on one pass over its batches, then freeze it."""
         candidates = [Candidate(s, lr) for s in self.options.sparsities for lr in self.options.learning_rates]
-        batches = ((*batch, task.again(self.options.again)) for batch in task.batches())
-        learners, best = halve(self._learners(candidates), candidates, batches, self.options.first_rung)
+        learners, best = halve(
+            self._learners(candidates), candidates, task.batches(), self.options.first_rung, lambda: task.again(self.options.again)
+        )
         self.experts.append(self._freeze(learners, task.held()))
         self._held_bytes = max(self._held_bytes, task.held_bytes)
         task.release()
