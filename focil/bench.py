@@ -68,6 +68,9 @@ def steps(name: str, shape: backbones.ImageShape, precision: str, counts: tuple[
     for count in counts:
         groups = bench.learners([0.05] * count, precision)
         report(f"{count} candidate{'s' * (count > 1)}", milliseconds(lambda: [group.step(*bench.batch) for group in groups]), base)
+    if name == "resnet18":
+        held, (learners,) = (torch.randn(10, *shape), torch.randint(2, (10,))), bench.learners([0.05], precision)
+        report("1 candidate, and 10 held images", milliseconds(lambda: learners.step(*bench.batch, held)), base)
 
 
 def densities() -> None:

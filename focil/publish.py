@@ -6,6 +6,8 @@ from pathlib import Path
 
 from focil.errors import FocilError
 from focil.figures import accuracy, style
+from focil.figures.comparison import comparison
+from focil.published import PUBLISHED
 from focil.results import RESULT, read_results, summary
 
 KEPT_FIGURES = ("accuracy-curves.png", "occupancy.png", "routing.png", "search-candidates.png")
@@ -33,7 +35,10 @@ def publish(outputs: Path, reference: Path, names: Sequence[str]) -> None:
         shutil.rmtree(reference / name, ignore_errors=True)
         for result in results:
             _copy_run(outputs / name / f"seed-{result['seed']}", reference / name / f"seed-{result['seed']}")
-        style.save(accuracy.summary([result["accuracy"] for result in results]), reference / name / "summary.png")
+        runs = [result["accuracy"] for result in results]
+        style.save(accuracy.summary(runs), reference / name / "summary.png")
+        if name in PUBLISHED:
+            style.save(comparison(runs, PUBLISHED[name]), reference / name / "comparison.png")
     (reference / "README.md").write_text(_readme(reference), encoding="utf-8")
 
 
@@ -51,18 +56,37 @@ def _readme(reference: Path) -> str:
     parts = [HEAD]
     for folder in sorted(path for path in reference.iterdir() if path.is_dir()):
         results = read_results(folder)
-        seeds, threads = " ".join(str(result["seed"]) for result in results), results[0]["benchmark"]["threads"]
-        name, option = folder.name, ""
-        if results[0]["benchmark"]["development"]:
-            name, option = name.removesuffix("-development"), " --development"
         rows = "\n".join(f"| {key} | {entry} |" for key, entry in entries(results).items())
-        seconds = sum(result["seconds"]["train"] for result in results) / len(results)
         parts.append(
-            f"## {folder.name}\n\n    python -m focil run params/{name}.yaml --seed {seeds} --threads {threads}{option}\n\n"
-            f"| accuracy | % |\n|---|---|\n{rows}\n\n"
-            f"{_rules(results)}Training took {seconds:.1f} s a run on {threads} core{'s' * (threads > 1)} ({results[0]['provenance']['device']}); n = {len(results)}.\n"
+            f"## {folder.name}\n\n{_commands(folder.name, results)}\n\n| accuracy | % |\n|---|---|\n{rows}\n\n"
+            f"{_rules(results)}Training took {_times(results)} ({results[0]['provenance']['device']}); n = {len(results)}.\n"
         )
     return "\n".join(parts)
+
+
+def _by_threads(results: Sequence[dict]) -> dict[int, list[dict]]:
+    groups: dict[int, list[dict]] = {}
+    for result in results:
+        groups.setdefault(result["benchmark"]["threads"], []).append(result)
+    return groups
+
+
+def _commands(name: str, results: Sequence[dict]) -> str:
+    """What repeats the runs, indented as code: one line for each number of threads that was used."""
+    option = " --development" if results[0]["benchmark"]["development"] else ""
+    params = name.removesuffix("-development") if option else name
+    return "\n".join(
+        f"    python -m focil run params/{params}.yaml --seed {' '.join(str(result['seed']) for result in group)} --threads {threads}{option}"
+        for threads, group in _by_threads(results).items()
+    )
+
+
+def _times(results: Sequence[dict]) -> str:
+    """Mean training time by number of threads."""
+    return " and ".join(
+        f"{sum(result['seconds']['train'] for result in group) / len(group):.1f} s a run on {threads} core{'s' * (threads > 1)}"
+        for threads, group in _by_threads(results).items()
+    )
 
 
 def _rules(results: Sequence[dict]) -> str:

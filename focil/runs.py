@@ -64,7 +64,7 @@ class Run:
         """The tasks that are still to be learned, with a bar that counts training images and shows the remaining time."""
         tasks = list(self.stream)
         sizes = [task.size for task in tasks]
-        with tqdm(total=sum(sizes), initial=sum(sizes[: self.done]), unit="image", mininterval=0.5, leave=False) as bar:
+        with tqdm(total=sum(sizes), initial=sum(sizes[: self.done]), unit="image", mininterval=0.5, smoothing=0, leave=False) as bar:
             self.stream.on_draw = bar.update
             for task in tasks[self.done :]:
                 bar.set_description(f"{self.benchmark.name} seed {self.seed}, task {task.index + 1} of {len(tasks)}")

@@ -9,6 +9,8 @@ from PIL import Image
 
 from focil.files import WriteError
 from focil.figures import accuracy, occupancy, parts, search, style
+from focil.figures.comparison import comparison
+from focil.published import PUBLISHED
 
 SIZES = (1, 2, 5, 20, 100)
 
@@ -57,6 +59,15 @@ def every_picture(tasks, layers):
     yield accuracy.routing({"sample-experts": np.full((tasks, tasks), 1 / tasks).tolist()}, images)
     yield search.chosen(searched(tasks))
     yield search.candidates(searched(tasks), tasks - 1)
+    yield compared()
+
+
+def compared():
+    runs = [{key: entry(1, level + shift) for key, level in LEVELS.items()} for shift in (-0.02, 0, 0.02)]
+    return comparison(runs, PUBLISHED["cifar100-20"])
+
+
+LEVELS = {"oracle-experts": 0.7, "batch-10-experts": 0.4, "sample-experts": 0.15}
 
 
 def titles(picture):
@@ -119,6 +130,19 @@ def test_accuracy_titles_say_what_the_numbers_say():
     assert titles(accuracy.curves(protocols(2)))[0] == expected
     several = accuracy.curves({"oracle-experts": entry(2, 0.9), "sample-router": entry(2, 0.5)})
     assert titles(several)[0] == "Final average accuracy: 90 % (oracle, experts), 50 % (sample, router)"
+
+
+def test_a_comparison_is_sorted_inside_each_protocol_and_marks_what_is_ours():
+    picture = compared()
+    (axis,) = picture.figure.axes
+    rows = [tick.get_text() for tick in axis.get_yticklabels()]
+    assert rows[:2] == ["ours, experts (n = 3)", "GEM, replay"] and rows[-1] == "A-GEM, replay"
+    assert rows.index("FOCIL, paper") < rows.index("FOCIL, released code") < rows.index("ER, 2000 images stored")
+    sample = rows[rows.index("ER, 2000 images stored") :]
+    assert sample.index("OnPro, replay") < sample.index("ours, experts (n = 3)") < sample.index("DVC, replay")
+    assert "ours, experts (n = 3) 15.0 ± 5.0 %" in picture.alt and "70.0 % by oracle" in titles(picture)[0]
+    faces = [container[0].get_markerfacecolor() for container in axis.containers]
+    assert [face != "white" for face in faces] == [row.startswith("ours") for row in rows]
 
 
 def test_curves_start_where_the_task_is_learned():

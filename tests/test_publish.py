@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from conftest import separable, small_benchmark
+from PIL import Image
 from torch import nn
 
 import focil
@@ -42,6 +44,27 @@ def test_results_are_copied_with_their_table(outputs, tmp_path):
     values = [result["accuracy"]["sample-experts"]["final_average"] for result in read_results(outputs / "small")]
     assert f"| sample-experts | {100 * sum(values) / 2:.1f} +- " in text
     assert "--seed 0 1 --threads 1" in text
+
+
+def test_runs_with_other_numbers_of_threads_are_told_apart(outputs, tmp_path):
+    for seed, threads in ((0, 2), (1, 1), (2, 1)):
+        result = json.loads((outputs / "small" / "seed-0" / "result.json").read_text())
+        result["seed"], result["seconds"]["train"] = seed, 10.0 * (seed + 1)
+        result["benchmark"]["threads"] = threads
+        folder = tmp_path / "outputs" / "small" / f"seed-{seed}"
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(result))
+    publish(tmp_path / "outputs", tmp_path / "reference", ["small"])
+    text = (tmp_path / "reference" / "README.md").read_text()
+    assert "--seed 0 --threads 2\n" in text and "--seed 1 2 --threads 1\n" in text
+    assert "10.0 s a run on 2 cores and 25.0 s a run on 1 core" in text
+
+
+def test_what_others_published_is_drawn_beside_ours(outputs, tmp_path):
+    shutil.copytree(outputs / "small", tmp_path / "outputs" / "mnist-5")
+    publish(tmp_path / "outputs", tmp_path / "reference", ["mnist-5"])
+    with Image.open(tmp_path / "reference" / "mnist-5" / "comparison.png") as picture:
+        assert "FOCIL, released code 77.8" in picture.info["Description"]
 
 
 def test_the_command_line_publishes_and_refuses_what_is_not_there(outputs, capsys):

@@ -138,6 +138,21 @@ def test_a_single_candidate_sees_the_whole_stream():
     assert winner == 0 and len(candidates[0].accuracy) == stream.drawn == 9
 
 
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_held_images_are_asked_for_once_one_candidate_is_left(count):
+    candidates, asked = [Candidate(0.9, 0.1 * (i + 1)) for i in range(count)], []
+    script = Script(constant(np.linspace(0.1, 0.8, count), 20), constant(np.zeros(count), 20), range(count))
+
+    def again():
+        asked.append(script.steps)
+        return torch.zeros(5), torch.zeros(5)
+
+    halve([script], candidates, Batches(20), 2, again)
+    decided = {1: 0, 2: 2, 8: 8}[count]  # batches until the last halving: 2, 4, 8
+    assert asked == list(range(decided, 20))
+    assert [held is not None for held in script.again] == [False] * decided + [True] * (20 - decided)
+
+
 # Ties
 
 def test_ties_are_settled_by_loss():
