@@ -9,8 +9,7 @@ from focil import metrics
 from focil.figures import parts, style
 from focil.published import Published
 
-ORDER = ("oracle", "probe-labelled", "batch", "sample")
-KNOWN = {
+KNOWN = {  # from the protocol that knows most to the honest one
     "oracle": "the task is given",
     "probe-labelled": "ten labelled test images choose",
     "batch": "ten unlabelled images share a task",
@@ -55,7 +54,7 @@ def draw_comparison(axis: Axes, groups: Mapping[str, Sequence[Row]]) -> Axes:
 
 def _groups(runs: Sequence[Mapping[str, Mapping]], published: Sequence[Published]) -> dict[str, list[Row]]:
     """Rows by protocol, best first, the protocol that knows most on top."""
-    groups: dict[str, list[Row]] = {kind: [] for kind in ORDER}
+    groups: dict[str, list[Row]] = {kind: [] for kind in KNOWN}
     for key in runs[0]:
         mean, half = metrics.mean_interval([run[key]["final_average"] for run in runs])
         kind, answerer = key.split("-")[0], key.rsplit("-", 1)[1]
