@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from focil import backbones
-from focil.backbones import MLP, ResNet18, build, feature_size, masked_shapes, own_tensors
+from focil.backbones import MLP, Conv3x3, ResNet18, build, feature_size, masked_shapes, own_tensors
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +134,27 @@ def test_an_unknown_name_is_explained():
 def test_a_module_without_weights_is_explained():
     with pytest.raises(ValueError):
         build(lambda shape: nn.Flatten(1), (3, 8, 8), 0)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 3), (3, 2), (4, 4)])
+def test_convolutions_leave_out_only_what_lies_on_padding(size, stride):
+    torch.manual_seed(0)
+    ours, plain = Conv3x3(8, 6, stride), torch.nn.Conv2d(8, 6, 3, stride, 1, bias=False)
+    plain.load_state_dict(ours.state_dict())
+    images = torch.randn(5, 8, *size)
+    one, other = ours(images), plain(images)
+    torch.testing.assert_close(one, other)
+    one.square().sum().backward(), other.square().sum().backward()
+    torch.testing.assert_close(ours.weight.grad, plain.weight.grad)
+
+
+def test_gradients_in_bfloat16_are_right_on_one_pixel():
+    block, images = Conv3x3(128, 256, 2), torch.randn(10, 128, 1, 1)
+    block(images).sum().backward()
+    exact, block.weight.grad = block.weight.grad, None
+    spoiled = [torch.full((256 * 128 * 9,), torch.nan, dtype=torch.bfloat16) for _ in range(8)]
+    del spoiled  # memory that a gradient may find
+    with torch.autocast("cpu", torch.bfloat16):
+        block(images).sum().backward()
+    torch.testing.assert_close(block.weight.grad, exact, rtol=0.02, atol=0.1)
