@@ -11,9 +11,12 @@ from torch.func import functional_call
 
 from focil import backbones
 from focil.benchmark import available_cores
+from focil.confidence import RULES
 from focil.datasets import Dataset
+from focil.expert import Expert
 from focil.masks import Ledger
-from focil.methods.focil import Focil
+from focil.methods.focil import Focil, FocilOptions
+from focil.router import Router
 from focil.stream import Stream, class_order
 from focil.trainer import Learners, Sgd
 
@@ -38,6 +41,10 @@ def main() -> None:
     densities()
     print("\none step of ResNet18 in the last of T tasks, batch 10, all cores, bfloat16, density 0.05")
     tasks()
+    print("\nthe router beside ResNet18, 20 tasks of 5 classes, all cores, bfloat16, by MB")
+    routers()
+    print("\none image answered by ResNet18 and a router of 10 MB, all cores, bfloat16, by number of its best tasks whose experts are asked")
+    answering()
     print("\ndrawing one mask at density 0.05")
     masks()
 
@@ -89,6 +96,40 @@ def tasks() -> None:
             bench.ledger.claim(bench.ledger.draw(0.05))
         (learners,) = bench.learners([0.05], "bfloat16")
         print(f"  T = {count:3}   {milliseconds(lambda: learners.step(*bench.batch)):8.2f}")
+
+
+def routers() -> None:
+    """What observing a stream of CIFAR-100's size adds to training: measured on 5 x 500 images, for 50 000."""
+    images, labels = torch.randn(500, *CIFAR), torch.randint(5, (500,))
+    for megabytes in (2.5, 10, 44.9):
+        router = _router(megabytes)
+        router.observe(images, 0, labels)
+        took = milliseconds(lambda: router.observe(images, 1, labels), 5)
+        print(f"  {megabytes:5} MB   {took / 10:8.1f} s for 50 000 images")
+
+
+def answering() -> None:
+    """One image: patches, discriminant, and the experts of the best tasks."""
+    method = Focil("resnet18", CIFAR, 20, 5, 0, FocilOptions(router_mirror=True, precision="bfloat16"))
+    own = backbones.own_tensors(method.backbone)
+    for task in range(20):
+        mask = method.ledger.draw(0.05)
+        method.ledger.claim(mask)
+        method.experts.append(Expert(mask, own, torch.randn(5, method.features), torch.zeros(len(RULES), 2)))
+        method.router.observe(torch.randn(50, *CIFAR), task, torch.arange(50) % 5)
+    image = torch.randn(1, *CIFAR)
+    for count in (0, 1, 3, 20):
+
+        def ask() -> None:
+            posterior = method.router.scores(method.router.features(image)).logsumexp(dim=2)
+            if count:
+                method.scores(image, posterior[0].topk(count).indices.tolist())
+
+        print(f"  {count:2} expert{'s' * (count != 1)}{' ' * (count == 1)}   {milliseconds(ask, 9):8.1f}")
+
+
+def _router(megabytes: float) -> Router:
+    return Router(CIFAR, 20, 5, budget=round(1e6 * megabytes), mirror=True, precision="bfloat16")
 
 
 class _Bench:

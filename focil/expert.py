@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from focil.backbones import Precision, features
 from focil.masks import Mask
 
+STATISTICS_BATCH = 100  # images normalised together while statistics are gathered: nearer to the mean of all than batches of 10
 CHUNK = 250  # images scored at a time: bounds the memory of activations
 Store = dict[str, Tensor]  # layer name -> dense weights of the shared backbone
 
@@ -55,6 +56,27 @@ def masked_weights(store: Store, mask: Mask) -> Store:
         weights[name] = torch.zeros_like(dense)
         weights[name].view(-1)[positions] = dense.view(-1)[positions]
     return weights
+
+
+def gather_statistics(backbone: nn.Module, weights: Store, own: dict[str, Tensor], images: Tensor, precision: Precision) -> dict[str, Tensor]:
+    """`own` with running statistics of these weights: a plain mean over equal parts of the images (N, C, H, W)."""
+    if not any(True for _ in backbone.buffers()):
+        return own
+    norms = [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    kept = [norm.momentum for norm in norms]
+    own = {name: tensor.clone() for name, tensor in own.items()}
+    backbone.train()
+    for norm in norms:
+        norm.momentum = None  # torch: cumulative average instead of an exponential one
+    for name, tensor in own.items():
+        if name.endswith(("running_mean", "running_var", "num_batches_tracked")):
+            tensor.zero_()
+    with torch.no_grad():
+        for part in images.tensor_split(-(-len(images) // STATISTICS_BATCH)):  # equal parts: none of a single image
+            features(backbone, weights | own, part, precision)
+    for norm, momentum in zip(norms, kept, strict=True):
+        norm.momentum = momentum
+    return own
 
 
 def _bytes(tensor: Tensor) -> bytes:

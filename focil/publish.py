@@ -7,10 +7,11 @@ from pathlib import Path
 from focil.errors import FocilError
 from focil.figures import accuracy, style
 from focil.figures.comparison import comparison
+from focil.figures.memory import memory
 from focil.published import PUBLISHED
-from focil.results import RESULT, read_results, summary
+from focil.results import RESULT, memory_points, read_results, summary
 
-KEPT_FIGURES = ("accuracy-curves.png", "occupancy.png", "routing.png", "search-candidates.png")
+KEPT_FIGURES = ("accuracy-curves.png", "batches.png", "competition.png", "occupancy.png", "routing.png", "search-candidates.png")
 HEAD = """# Reference results
 
 Written by `python -m focil publish`, from runs of the commands below. Final average accuracy in %: mean and 95 % t interval over n seeds. Each `result.json` holds the whole
@@ -37,6 +38,10 @@ def publish(outputs: Path, reference: Path, names: Sequence[str]) -> None:
             _copy_run(outputs / name / f"seed-{result['seed']}", reference / name / f"seed-{result['seed']}")
         runs = [result["accuracy"] for result in results]
         style.save(accuracy.summary(runs), reference / name / "summary.png")
+        if "budgets" in results[0]:
+            sizes = results[0]["data_bytes"]
+            picture = memory(memory_points(results), PUBLISHED.get(name, ()), sizes["training_set"], sizes["image"])
+            style.save(picture, reference / name / "memory.png")
         if name in PUBLISHED:
             style.save(comparison(runs, PUBLISHED[name]), reference / name / "comparison.png")
     (reference / "README.md").write_text(_readme(reference), encoding="utf-8")

@@ -22,11 +22,14 @@ def assemble(run: "Run", verified: dict) -> dict:
         "seed": run.seed,
         "accuracy": run.evaluation.accuracy(),
         "routing": run.evaluation.routing(run.method),
+        "budgets": run.evaluation.budgets(run.method),
+        "batches": run.evaluation.batches(run.method),
         "test_images": run.evaluation.test_images(),
         "search": [_condense(report) for report in run.method.report],
         "layers": {name: weights.numel() for name, weights in run.method.store.items()},
         "capacity": run.method.capacity(),
         "memory_bytes": _with_total(run.method.memory()),
+        "data_bytes": {"training_set": run.data.x_train.nbytes, "image": run.data.x_train[0].nbytes},
         "seconds": _with_total(run.seconds),
         "verified": verified,
         "provenance": provenance(run.benchmark, run.data),
@@ -46,6 +49,21 @@ def summary(results: list[dict]) -> Iterator[tuple[str, float, float | None]]:
     """(name of the accuracy, mean over seeds of the final average, half-width of the 95 % interval or None for one seed)."""
     for name in results[0]["accuracy"]:
         yield name, *mean_interval([result["accuracy"][name]["final_average"] for result in results])
+
+
+def memory_points(results: list[dict]) -> list[dict]:
+    """`sample` accuracy over seeds against all bytes that are kept: [{"who", "bytes", "accuracy", "half"}], a router's smaller budgets among them."""
+    kept, points = results[0]["memory_bytes"], []
+    experts = kept["total"] - kept["router"]
+    found = {("experts", experts): [result["accuracy"]["sample-experts"]["final_average"] for result in results]}
+    for index, budget in enumerate(results[0].get("budgets", [])):
+        size = budget["router_bytes"]
+        found["router", size] = [result["budgets"][index]["sample-router"] for result in results]
+        found["both", experts + size] = [result["budgets"][index]["sample"] for result in results]
+    for (who, size), values in found.items():
+        mean, half = mean_interval(values)
+        points.append({"who": who, "bytes": size, "accuracy": mean, "half": half})
+    return points
 
 
 def _condense(report: dict) -> dict:

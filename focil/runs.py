@@ -15,7 +15,7 @@ from focil import backbones, datasets
 from focil.benchmark import Benchmark
 from focil.datasets import Dataset
 from focil.errors import FocilError
-from focil.evaluation import Evaluation, verify
+from focil.evaluation import Evaluation, ForgettingError, router_scores, verify
 from focil.files import atomic_path
 from focil.methods.focil import Focil
 from focil.results import RESULT, assemble
@@ -90,6 +90,7 @@ class Run:
             "method": self.method.state(),
             "first": self.evaluation.first,
             "probe_images": self.evaluation.probe_images,
+            "router_scores": router_scores(self.method, self.stream.prepare(self.evaluation.probe_images)),
         }
         # Scores first: if a kill comes between the two, they know one task too many, which is dropped on resuming.
         for name, content in ((SCORES, self.evaluation.state()), (CHECKPOINT, state)):
@@ -177,13 +178,18 @@ def verify_folder(out: str | Path, backbone: backbones.Factory | None = None) ->
     Masks are regenerated from their seed. Returns the number of experts. Raises RunError, MaskMismatch or ForgettingError.
     """
     state = read_file(Path(out) / CHECKPOINT)
+    if "router_scores" not in state:
+        raise RunError(f"{out} was made by a version of focil without a router; run it again with --fresh, or verify it with that version")
     benchmark = Benchmark(**state["benchmark"])
     torch.set_num_threads(benchmark.threads)
     method = build_method(benchmark, state["seed"], tuple(state["image_shape"]), state["classes"], backbone)
     method.load(state["method"])
     mean, std = torch.tensor(state["normalisation"])[:, None, :, None, None] * 255
     probes = (state["probe_images"].to(torch.float32) - mean) / std
-    return verify(method, state["first"], probes.to(benchmark.device))
+    equal = verify(method, state["first"], probes.to(benchmark.device))
+    if method.router and not torch.equal(router_scores(method, probes.to(benchmark.device)), state["router_scores"]):
+        raise ForgettingError("the router holds its sums but computes other scores; was it saved on another machine or with another number of threads?")
+    return equal
 
 
 def _differences(mine: dict, theirs: dict) -> str:

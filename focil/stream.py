@@ -71,8 +71,8 @@ class Task:
     """One task: its classes and its training batches, to be read `passes` times at most.
 
     index: position in the stream. classes: class ids, in head order. size: number of training images.
-    draws: training images handed out so far, of all passes. The stream's last `hold` batches of the task are held: they may be
-    computed with again, count as memory, and are let go with `release`.
+    draws: training images handed out so far, of all passes. room: images that are held at most. The last ones of the task are held:
+    they may be computed with again, count as memory, and are let go with `release`.
     """
 
     def __init__(self, stream: "Stream", index: int):
@@ -83,6 +83,7 @@ class Task:
         self._rows = np.flatnonzero(np.isin(stream.data.y_train, self.classes))
         self.size = len(self._rows)
         self.draws = 0
+        self.room = stream.hold * stream.batch_size
         self._held = self._rows[:0]
         self._again = seeds.torch_generator(stream.seed, "held batches", index, device=stream.device)
 
@@ -104,9 +105,10 @@ class Task:
         self._passes_left -= 1
         return self._read(self._stream.passes - self._passes_left - 1)
 
-    def held(self) -> Tensor:
-        """The held images (N, C, H, W), normalised and not augmented."""
-        return self._stream.prepare(self._stream.train[torch.as_tensor(self._held, device=self._stream.device)])
+    def held(self) -> tuple[Tensor, Tensor]:
+        """The held images (N, C, H, W), normalised and not augmented, in the order of the stream, and their labels (N,)."""
+        images = self._stream.train[torch.as_tensor(self._held, device=self._stream.device)]
+        return self._stream.prepare(images), self._labels(self._held)
 
     def again(self, count: int) -> tuple[Tensor, Tensor] | None:
         """`count` images of the held batches, at random and augmented anew, with their labels; fewer while fewer are held, or None."""
@@ -142,7 +144,7 @@ class Task:
             self.draws += len(images)
             stream.on_draw(len(images))
             yield stream.prepare(images), self._labels(batch)
-            self._held = np.concatenate([self._held, batch])[-stream.hold * stream.batch_size :]
+            self._held = np.concatenate([self._held, batch])[-self.room :]
 
 
 class Stream:

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from focil.files import WriteError
-from focil.figures import accuracy, occupancy, parts, search, style
+from focil.figures import accuracy, answering, occupancy, parts, search, style
 from focil.figures.comparison import comparison
-from focil.published import PUBLISHED
+from focil.figures.memory import memory
+from focil.published import PUBLISHED, Published
 
 SIZES = (1, 2, 5, 20, 100)
 
@@ -39,6 +40,48 @@ def protocols(tasks):
     return {"oracle-experts": entry(tasks, 0.99), "batch-10-experts": entry(tasks, 0.8), "sample-experts": entry(tasks, 0.45)}
 
 
+# Nine accuracies in the order of an evaluation; a router alone is better here than experts and router together.
+NINE = {"oracle-experts": 0.7, "oracle-router": 0.8, "oracle": 0.78, "batch-10-experts": 0.4, "batch-10-router": 0.75, "batch-10": 0.72}
+NINE |= {"sample-experts": 0.15, "sample-router": 0.45, "sample": 0.43}
+
+
+def nine(tasks, shift=0.0):
+    return {key: entry(tasks, level + shift) for key, level in NINE.items()}
+
+
+def uniform(tasks):
+    return {key: np.full((tasks, tasks), 1 / tasks).tolist() for key in NINE if not key.startswith("oracle")}
+
+
+def batched(**one_task):
+    """Shares by who and kind for batches of 1, 10 and 100 images, mixed ones falling to a tenth."""
+    return {
+        "sizes": [1, 10, 100],
+        "one task": one_task,
+        "mixed": {who: [values[0], values[0] / 2, values[0] / 10] for who, values in one_task.items()},
+    }
+
+
+SIX = {"experts": [0.2, 0.4, 0.5], "router": [0.5, 0.9, 0.92], "both": [0.48, 0.93, 0.95]}
+SIX |= {"experts, softmax": [0.1, 0.3, 0.4], "experts, entropy": [0.2, 0.4, 0.5], "experts, energy": [0.15, 0.2, 0.2]}
+
+
+def first_task(given, alone):
+    """The accuracies that `competition` needs, the first task's being `given` and `alone` after every task, the others' 0.6."""
+
+    def matrix(shares):
+        return [[share, *[0.6] * i, *[None] * (len(shares) - 1 - i)] for i, share in enumerate(shares)]
+
+    return {"oracle": {"matrix": matrix(given)}, "sample": {"matrix": matrix(alone)}}
+
+
+def point(who, megabytes, share, half=None):
+    return {"who": who, "bytes": int(megabytes * 1e6), "accuracy": share, "half": half}
+
+
+POINTS = [point("router", 20, 0.4), point("both", 10, 0.45, 0.012), point("router", 5, 0.35), point("both", 40, 0.5, 0.01)]
+
+
 def searched(tasks):
     def candidate(sparsity, lr, blocks):
         accuracy, batches = [0.5, 0.6, 0.75][:blocks], [5, 10, 20][:blocks]
@@ -55,8 +98,14 @@ def every_picture(tasks, layers):
     yield occupancy.trainable(capacity(tasks, layers))
     yield accuracy.curves(protocols(tasks))
     yield accuracy.matrix(entry(tasks, 0.7)["matrix"], "sample-experts")
+    yield accuracy.curves(nine(tasks))
     yield accuracy.summary([protocols(tasks)])
-    yield accuracy.routing({"sample-experts": np.full((tasks, tasks), 1 / tasks).tolist()}, images)
+    yield accuracy.summary([nine(tasks), nine(tasks, 0.01)])
+    yield accuracy.routing({"sample-experts": uniform(tasks)["sample"]}, images)
+    yield accuracy.routing(uniform(tasks), images)
+    yield answering.batches(batched(**SIX), tasks)
+    yield answering.competition(nine(tasks), 5)
+    yield memory(POINTS, PUBLISHED["cifar100-20"], 150_000_000, 3072)
     yield search.chosen(searched(tasks))
     yield search.candidates(searched(tasks), tasks - 1)
     yield compared()
@@ -93,11 +142,14 @@ def test_every_picture_is_labelled_small_and_readable(tasks):
 
 
 def test_panel_titles_do_not_run_into_each_other():
-    for picture in (accuracy.curves(protocols(20)), occupancy.heatmap(capacity(20, 20)), accuracy.curves(protocols(5))):
+    three = (accuracy.curves(protocols(20)), occupancy.heatmap(capacity(20, 20)), accuracy.curves(protocols(5)))
+    nines, sixes = (accuracy.curves(nine(20)), accuracy.curves(nine(5))), (accuracy.routing(uniform(20), [10] * 20),)
+    twos = (answering.batches(batched(**SIX), 20), answering.competition(first_task([0.999, 0.951], [0.999, 0.123]), 5))
+    for count, picture in [(count, picture) for count, group in ((3, three), (9, nines), (6, sixes), (2, twos)) for picture in group]:
         style.png(picture)
         renderer = picture.figure.canvas.get_renderer()
         boxes = [axis._left_title.get_window_extent(renderer) for axis in picture.figure.axes if axis.get_title(loc="left")]
-        assert len(boxes) == 3
+        assert len(boxes) == count
         assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
@@ -126,10 +178,48 @@ def test_accuracy_titles_say_what_the_numbers_say():
     table = [[0.9, None], [0.7, 0.8]]
     assert titles(accuracy.matrix(table, "sample-experts"))[0] == "Older tasks lose 20.0 points on average after they are learned (sample, experts)"
     assert titles(accuracy.matrix([[0.9]], "sample-experts"))[0] == "One task, learned to 90 % (sample, experts)"
-    expected = "Final average accuracy of the experts: 99 % given the task, 80 % for 10 images of one task, 45 % for one image alone"
+    expected = "Final average accuracy for one image alone: 45 % by the experts; 99 % given the task, 80 % for 10 images of one task"
     assert titles(accuracy.curves(protocols(2)))[0] == expected
     several = accuracy.curves({"oracle-experts": entry(2, 0.9), "sample-router": entry(2, 0.5)})
-    assert titles(several)[0] == "Final average accuracy: 90 % (oracle, experts), 50 % (sample, router)"
+    assert titles(several)[0] == "Final average accuracy for one image alone: 50 % by the router"
+    assert titles(several)[1:] == ["oracle, experts: mean 90 % at the end", "sample, router: mean 50 % at the end"]
+    assert titles(accuracy.curves({"batch-10": entry(2, 0.8)}))[0] == "Final average accuracy for 10 images of one task: 80 % by both together"
+
+
+def test_the_headline_is_one_image_alone_by_both_even_where_the_router_is_better():
+    told = "43 % by both together, 15 % by the experts, 45 % by the router; 78 % given the task, 72 % for 10 images of one task"
+    assert titles(accuracy.curves(nine(2)))[0] == f"Final average accuracy for one image alone: {told}"
+    assert titles(accuracy.summary([nine(2)])) == ["Final average for one image alone (sample, both): 43.0 %, n = 1 seed"]
+    assert titles(comparison([nine(1)], ()))[0].startswith("Ours (both) reads 78.0 % by oracle, 72.0 % by batch-10, 43.0 % by sample;")
+    assert titles(comparison([protocols(1)], ()))[0].startswith("Ours (experts) reads 99.0 % by oracle, 80.0 % by batch-10, 45.0 % by sample;")
+
+
+def test_nine_curves_are_three_rows_each_a_protocol_and_six_routings_two():
+    for picture, rows in ((accuracy.curves(nine(20)), 3), (accuracy.routing(uniform(20), [10] * 20), 2)):
+        panels = [axis for axis in picture.figure.axes if axis.get_title(loc="left")]
+        style.png(picture)
+        heights = [round(axis.get_position().y0, 3) for axis in panels]
+        assert len(panels) == 3 * rows and len(set(heights)) == rows
+        for first in range(0, 3 * rows, 3):
+            assert len({titles_of.split(",")[0] for titles_of in titles(picture)[1 + first : 4 + first]}) == 1
+            assert len(set(heights[first : first + 3])) == 1
+        assert [bool(axis.get_xlabel()) for axis in panels] == [False] * (3 * rows - 3) + [True] * 3
+    assert picture.alt.count("% by task") == 6
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "words"),
+    [
+        ("oracle-experts", "oracle, experts", "given the task"),
+        ("batch-25-router", "batch-25, router", "for 25 images of one task"),
+        ("batch-10", "batch-10, both", "for 10 images of one task"),
+        ("sample", "sample, both", "for one image alone"),
+        ("probe-labelled", "probe-labelled, both", "given ten labelled test images to choose with"),
+        ("guess-experts", "guess, experts", "by guess"),
+    ],
+)
+def test_accuracies_are_named_and_worded(key, name, words):
+    assert (accuracy.name(key), accuracy.phrase(key)) == (name, words)
 
 
 def test_a_comparison_is_sorted_inside_each_protocol_and_marks_what_is_ours():
@@ -141,6 +231,8 @@ def test_a_comparison_is_sorted_inside_each_protocol_and_marks_what_is_ours():
     sample = rows[rows.index("ER, 2000 images stored") :]
     assert sample.index("OnPro, replay") < sample.index("ours, experts (n = 3)") < sample.index("DVC, replay")
     assert "ours, experts (n = 3) 15.0 ± 5.0 %" in picture.alt and "70.0 % by oracle" in titles(picture)[0]
+    headers = [text.get_text() for text in axis.texts if text.get_weight() == "bold"]
+    assert [header.split(":")[0] for header in headers] == ["oracle", "probe-labelled", "batch-10", "sample"]
     faces = [container[0].get_markerfacecolor() for container in axis.containers]
     assert [face != "white" for face in faces] == [row.startswith("ours") for row in rows]
 
@@ -158,10 +250,103 @@ def test_one_seed_has_no_interval_and_three_have_the_t_interval():
     assert titles(accuracy.summary(runs)) == ["Final average for one image alone (sample, experts): 50.0 ± 24.8 %, n = 3 seeds"]
 
 
-def test_the_right_expert_is_weighed_by_test_images():
+def test_the_right_task_is_weighed_by_test_images():
     table = [[1.0, 0.0], [0.5, 0.5]]
-    assert accuracy.right_expert(table, [100, 300]) == 0.625
-    assert titles(accuracy.routing({"sample-experts": table}, [100, 300]))[0].startswith("The right expert answers 62.5 % (sample, experts)")
+    assert accuracy.right_task(table, [100, 300]) == 0.625
+    picture = accuracy.routing({"batch-10-router": [[1.0, 0.0], [0.0, 1.0]], "sample-experts": table, "sample-router": table}, [100, 300])
+    assert titles(picture)[:2] == [
+        "How often the right task is chosen for one image alone: 62.5 % by the experts, 62.5 % by the router; chance is 50 %",
+        "batch-10, router: 100 % find their task",
+    ]
+
+
+def test_batches_tell_ten_images_of_one_task_beside_ten_mixed_ones():
+    picture = answering.batches(batched(**SIX), 5)
+    assert titles(picture) == [
+        "10 images of one task: 93 % by both together; the same rule on mixed batches: 24 %; one image alone: 48 %",
+        "Batches of one task: accuracy rises from 48 % to 95 % (both)",
+        "Batches of mixed tasks: accuracy falls from 48 % to 4.8 % (both)",
+    ]
+    assert "router rises from 50 % to 92 %" in picture.alt and "experts, energy falls from 15 % to 1.5 %" in picture.alt
+    only = answering.batches({"sizes": [2], "one task": {"experts": [0.3]}, "mixed": {"experts": [0.2]}}, 5)
+    assert titles(only)[0] == "2 images of one task: 30 % by the experts; the same rule on mixed batches: 20 %"
+    single = answering.batches({"sizes": [1], "one task": {"router": [0.3]}, "mixed": {"router": [0.3]}}, 1)
+    assert titles(single)[0] == "1 image of one task: 30 % by the router; the same rule on mixed batches: 30 %"
+    assert titles(single)[1] == "Batches of one task: accuracy is 30 % (router)"
+
+
+def test_lines_of_batches_are_told_apart_without_colour_and_the_rule_in_use_is_drawn_once():
+    one, mixed = answering.batches(batched(**SIX), 5).figure.axes
+    assert [line.get_label() for line in one.lines] == ["both", "experts, entropy (used)", "router", "experts, softmax", "experts, energy"]
+    assert len({line.get_marker() for line in one.lines}) == len({str(line._unscaled_dash_pattern) for line in one.lines}) == 5
+    assert [line.get_marker() for line in mixed.lines[:5]] == [line.get_marker() for line in one.lines]
+    assert mixed.lines[5].get_ydata()[0] == 20 and len(mixed.lines) == 6  # one task of five
+    tie = answering.batches(batched(**SIX | {"experts, softmax": SIX["experts"]}), 5).figure.axes[0]
+    assert len(tie.lines) == 6  # which of the two is in use cannot be told
+    assert len(answering.batches(batched(experts=[0.5] * 3, router=[0.5] * 3), 5).figure.axes[0].lines) == 2
+
+
+BOTH = "classes compete, part of it is forgotten"
+
+
+@pytest.mark.parametrize(
+    ("given", "alone", "by_sample", "given_the_task"),
+    [
+        ([0.85, 0.85, 0.85], [0.85, 0.5, 0.45], "falls from 85 % to 45 %", "stays at 85 % given the task: classes compete, it is not forgotten"),
+        ([0.9, 0.8, 0.6], [0.85, 0.5, 0.45], "falls from 85 % to 45 %", "falls from 90 % to 60 % given the task: " + BOTH),
+        ([0.9, 0.8, 0.45], [0.85, 0.5, 0.45], "falls from 85 % to 45 %", "falls from 90 % to 45 % given the task: part of it is forgotten"),
+        ([0.8, 0.7, 0.9], [0.8, 0.8, 0.8], "stays at 80 %", "rises from 80 % to 90 % given the task: it is not forgotten"),
+    ],
+)
+def test_competition_concludes_only_what_the_first_task_shows(given, alone, by_sample, given_the_task):
+    words = f"From 5 to 15 classes the first task's accuracy {by_sample} by sample and {given_the_task}"
+    assert titles(answering.competition(first_task(given, alone), 5))[0] == words
+
+
+def test_competition_draws_the_first_task_thick_chance_dotted_and_the_best_answerer():
+    picture = answering.competition(nine(4) | first_task([0.9] * 4, [0.9, 0.5, 0.4, 0.3]), 5)
+    given, alone = picture.figure.axes[:2]
+    assert titles(picture)[1:] == ["oracle, both: first task stays at 90 %", "sample, both: first task falls from 90 % to 30 %"]
+    assert len(given.lines) == 5 and len(alone.lines) == 6
+    thick, chance = alone.lines[4:]
+    assert thick.get_linewidth() > 2 * alone.lines[0].get_linewidth() and chance.get_linestyle() == ":"
+    np.testing.assert_allclose(thick.get_ydata(), [90, 50, 40, 30])
+    np.testing.assert_allclose(chance.get_xdata() * chance.get_ydata(), 100)
+    assert thick.get_xdata().tolist() == [5, 10, 15, 20] and alone.lines[2].get_xdata().tolist() == [15, 20]
+    assert picture.alt.endswith("sample, both: tasks end at 30 % to 60 %; chance ends at 5 %.")
+    old = titles(answering.competition(protocols(4), 5))
+    assert old[1:] == ["oracle, experts: first task stays at 99 %", "sample, experts: first task stays at 45 %"]
+    assert titles(answering.competition(nine(1), 5))[0] == "Among 5 classes the first task's accuracy is 43 % by sample and is 78 % given the task"
+
+
+def test_memory_draws_ours_by_who_and_others_where_their_memory_is_known():
+    others = (Published("A", 20, "sample", "", stored=1000), Published("B", 30, "sample", "", stored=None), Published("C", 90, "oracle", ""))
+    picture = memory(POINTS, others, 100_000_000, 3000)
+    (axis,) = picture.figure.axes
+    assert titles(picture) == ["One image alone: 50.0 ± 1.0 % by both with 40 MB, 40 % of the training set's bytes; best of others: 30 % (B)"]
+    router, both, stored = (container[0] for container in axis.containers)
+    assert (router.get_xdata().tolist(), router.get_label()) == ([5, 20], "_nolegend_") and both.get_xdata().tolist() == [10, 40]
+    assert router.get_marker() != both.get_marker() and router.get_linestyle() != both.get_linestyle()
+    assert (stored.get_xdata(), stored.get_ydata(), stored.get_markerfacecolor()) == ([3], [20], "white")
+    legend = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert legend == ["router", "both", "others': memory not stated", "others': number of images stored"]
+    assert [text.get_text() for text in axis.texts] == ["A, 1000", "as many bytes as\nthe training set (100 MB)", "B: 30 %"]
+    assert "router: 35 % with 5 MB, 40 % with 20 MB" in picture.alt and "A: 20 % with 3 MB of images; B: 30 % with memory not stated." in picture.alt
+    beyond = titles(memory([point("all", 250, 0.6)], (), 100_000_000, 3000))
+    assert beyond == ["One image alone: 60 % by all with 250 MB, 2.5 times the training set's bytes"]
+
+
+def test_unknown_memory_is_named_in_groups_that_neither_span_far_nor_touch():
+    close = tuple(Published(f"M{i}", 10 + i, "sample", "", stored=None) for i in range(8))
+    picture = memory([point("all", 10, 0.95)], close, 100_000_000, 3000)
+    (axis,) = picture.figure.axes
+    labels = [text for text in axis.texts if text.get_text().startswith("M")]
+    assert [text.get_text() for text in labels] == ["M0, M1: 10 to 11 %", "M2, M3: 12 to 13 %", "M4, M5: 14 to 15 %", "M6, M7: 16 to 17 %"]
+    style.png(picture)
+    boxes = [text.get_window_extent(picture.figure.canvas.get_renderer()) for text in labels]
+    assert not any(one.overlaps(other) for one, other in zip(boxes, boxes[1:])) and picture.figure.bbox.contains(*boxes[-1].max)
+    ticks = [line.get_ydata()[0] for line in axis.lines if line.get_xdata()[-1] == 1 and len(line.get_xdata()) == 2]
+    assert ticks == list(range(10, 18))
 
 
 def test_search_pictures_name_the_choice_and_end_dropped_candidates():

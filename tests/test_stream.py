@@ -267,12 +267,13 @@ def test_the_last_batches_are_held_until_they_are_let_go():
     task = next(iter(stream))
     seen = []
     for images, _ in task.batches():
-        held = task.held()
+        held, labels = task.held()
+        assert len(labels) == len(held)
         assert len(held) == min(10, 5 * len(seen))  # the current batch is not among them yet
         for earlier in seen[-2:]:
             assert all(any(torch.equal(image, other) for other in held) for image in earlier)
         seen.append(images)
-    assert len(task.held()) == 10 and task.held_bytes == 10 * (stream.train[0].nbytes + 8)
+    assert len(task.held()[0]) == 10 and task.held_bytes == 10 * (stream.train[0].nbytes + 8)
     assert task.draws == task.size  # computing with held images again draws nothing
     task.release()
     assert task.held_bytes == 0 and task.again(3) is None
@@ -290,3 +291,20 @@ def test_again_gives_held_images_with_their_labels():
             assert all(known[tuple(image.flatten().tolist())] == label for image, label in zip(again, their.tolist()))
         known |= {tuple(image.flatten().tolist()): label for image, label in zip(images, labels.tolist())}
     assert task.draws_per_sample == 1
+
+
+@pytest.mark.parametrize("order", ["natural", "shuffled"])
+@pytest.mark.parametrize("hold", [1, 2, 50])
+def test_what_is_held_is_not_augmented_has_its_labels_and_the_order_of_the_stream(hold, order):
+    data = dataset(train=9)
+    plain = list(stream_of(data, seed=3, order=order, hold=hold, batch_size=4))
+    augmented = list(stream_of(data, seed=3, order=order, hold=hold, batch_size=4, augmentation=Augmentation(2, True)))
+    for task, twin in zip(plain, augmented, strict=True):
+        assert task.room == 4 * hold and len(task.held()[0]) == len(task.held()[1]) == 0
+        images, labels = read(task)
+        crops, _ = read(twin)
+        assert not torch.equal(crops, images)
+        for held, theirs in (task.held(), twin.held()):
+            assert torch.equal(held, images[-task.room :]) and torch.equal(theirs, labels[-task.room :])
+            assert theirs.dtype == torch.int64 and len(held) == min(18, task.room)
+            assert [task.classes[label] for label in theirs.tolist()] == pixels(held, data)[:, 0, 0, 0].tolist()

@@ -1,54 +1,63 @@
 """Accuracy under each protocol: curves as tasks are learned, the matrix, the summary over seeds, and who answered.
 
 Matrices are (T, T) of shares in 0..1: row i is measured after learning task i, column j is task j's test images, None or NaN
-for j > i. They come by protocol and answerer, for example "sample-experts" (see `protocols`).
+for j > i. They come by the name of an accuracy: protocol and answerer, for example "sample-experts" (see `protocols`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from focil import metrics
+from focil import metrics, protocols
 from focil.figures import parts, style
 from focil.figures.parts import percent
 
 MANY = 40  # from more tasks than this on, every k-th has a line
+COLUMNS = 3  # of panels; three answerers to a protocol, so that a row is a protocol
+ANSWERERS = {"both": "both together", "experts": "the experts", "router": "the router"}  # whose number is told first, where it exists
 Table = Sequence[Sequence[float | None]]
 
 
 def name(key: str) -> str:
-    """A protocol and who answers, as printed: "batch-10-experts" -> "batch-10, experts"."""
-    protocol, answerer = key.rsplit("-", 1)
-    return f"{protocol}, {answerer}"
+    """A protocol and who answers, as printed: "batch-10-router" -> "batch-10, router"; "sample" -> "sample, both"."""
+    return ", ".join(protocols.split(key))
 
 
 def phrase(key: str) -> str:
     """What is known at test time, in words: "batch-10-experts" -> "for 10 images of one task"."""
-    protocol = key.rsplit("-", 1)[0]
+    protocol, _ = protocols.split(key)
     kind, _, size = protocol.partition("-")
-    words = {"oracle": "given the task", "batch": f"for {size} images of one task", "sample": "for one image alone"}
+    words = {
+        "oracle": "given the task",
+        "probe": "given ten labelled test images to choose with",
+        "batch": f"for {size} images of one task",
+        "sample": "for one image alone",
+    }
     return words.get(kind, f"by {protocol}")
+
+
+def preferred(keys: Collection[str], protocol: str) -> str | None:
+    """The accuracy of a protocol that is told first: of both together, else of the experts, else of the router; None where there is none."""
+    names = (protocols.join(protocol, answerer) for answerer in ANSWERERS)
+    return next((key for key in names if key in keys), None)
 
 
 @style.styled
 def curves(accuracy: Mapping[str, Mapping]) -> style.Picture:
-    """One panel per protocol: the accuracy of every task, and their mean, as more tasks are learned.
+    """One panel per protocol and answerer: the accuracy of every task, and their mean, as more tasks are learned.
 
-    accuracy: protocol-answerer -> {"matrix": ..., ...}.
+    accuracy: name -> {"matrix": ..., ...}.
     """
-    columns = min(3, len(accuracy))
-    rows = -(-len(accuracy) // columns)
-    figure, axes = style.panels(rows, columns, 0.9 + 2.7 * rows, sharex=True, sharey=True)
-    for axis, (key, entry) in zip(axes, accuracy.items(), strict=False):
+    figure, axes = _grid(len(accuracy), 0.9 if len(accuracy) <= COLUMNS else 0.6)
+    for axis, (key, entry) in zip(axes, accuracy.items(), strict=True):
         draw_curves(axis, entry["matrix"], key)
         axis.label_outer()
-    for axis in axes[len(accuracy) :]:
-        axis.remove()
-    _name_tasks(axes[: len(accuracy)], len(_array(entry["matrix"])))
+    name_tasks(axes, len(entry["matrix"]), "mean so far")
     ends = {key: metrics.final_average(_array(entry["matrix"])) for key, entry in accuracy.items()}
-    finding = _final_finding(ends)
+    finding = _finding("Final average accuracy", ends)
     parts.headline(axes[0], finding)
     spread = "; ".join(f"{name(key)}: tasks end at {parts.spread(_array(entry['matrix'])[-1])}" for key, entry in accuracy.items())
     return style.Picture(figure, f"{finding}. {len(accuracy)} panels, one line per task and their mean as tasks are learned. {spread}.")
@@ -58,18 +67,41 @@ def draw_curves(axis: Axes, matrix: Table, key: str) -> Axes:
     """Accuracy of every task j from the moment it is learned, thin; the mean of the tasks so far, thick and black."""
     values = _array(matrix)
     learned = np.arange(1, len(values) + 1)
-    colors = _task_colors(len(values))
-    if len(values) > MANY:
-        axis.fill_between(learned, 100 * np.nanmin(values, axis=1), 100 * np.nanmax(values, axis=1), color="0.9", lw=0)
-    for j in _drawn(len(values)):
-        marker = style.MARKERS[j] if len(values) <= parts.CROWDED else ("." if j == len(values) - 1 else None)
-        axis.plot(learned[j:], 100 * values[j:, j], color=colors[j], marker=marker, ms=4, lw=1, alpha=0.9)
-    means = [100 * np.mean(values[i, : i + 1]) for i in range(len(values))]
-    axis.plot(learned, means, color="black", lw=2.2, marker="o" if len(values) == 1 else None, zorder=3)
+    draw_tasks(axis, learned, values)
+    draw_thick(axis, learned, [np.mean(values[i, : i + 1]) for i in range(len(values))])
     parts.task_axis(axis, len(values), "tasks learned", at_most=6)
     parts.percent_axis(axis, "accuracy")
     parts.title(axis, f"{name(key)}:\nmean {percent(metrics.final_average(values))} at the end", width=40)
     return axis
+
+
+def draw_tasks(axis: Axes, x: np.ndarray, values: np.ndarray) -> None:
+    """A thin line for every task j, from where it is learned on. values: (T, T); x: (T,), where row i of it belongs."""
+    colors = _task_colors(len(values))
+    if len(values) > MANY:
+        axis.fill_between(x, 100 * np.nanmin(values, axis=1), 100 * np.nanmax(values, axis=1), color="0.9", lw=0)
+    for j in _drawn(len(values)):
+        marker = style.MARKERS[j] if len(values) <= parts.CROWDED else ("." if j == len(values) - 1 else None)
+        axis.plot(x[j:], 100 * values[j:, j], color=colors[j], marker=marker, ms=4, lw=1, alpha=0.9)
+
+
+def draw_thick(axis: Axes, x: np.ndarray, shares: Sequence[float]) -> None:
+    """The line over the thin ones of `draw_tasks`, black. shares (T,) in 0..1."""
+    axis.plot(x, 100 * np.array(shares), color="black", lw=2.2, marker="o" if len(x) == 1 else None, zorder=3)
+
+
+def name_tasks(axes: Sequence[Axes], tasks: int, thick: str) -> None:
+    """Say which line of `draw_tasks` is which task, beside the panels, and that the thick black one is `thick`."""
+    figure = axes[0].figure
+    if tasks <= parts.CROWDED:
+        labels = [f"task {j + 1}" for j in range(tasks)] + [thick]
+        figure.legend(axes[0].lines[: tasks + 1], labels, loc="outside right center")
+        return
+    scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(1, tasks), style.SHADES)
+    step = _drawn(tasks).step
+    label = f"task; thick black: {thick}" if step == 1 else f"task, every {step}th drawn;\ngrey: range, black: {thick}"
+    bar = figure.colorbar(scale, ax=list(axes), label=label, pad=0.02, aspect=25)
+    bar.set_ticks(parts.task_ticks(tasks))
 
 
 @style.styled
@@ -98,7 +130,7 @@ def draw_matrix(axis: Axes, table: Table, key: str) -> Axes:
 
 @style.styled
 def summary(runs: Sequence[Mapping[str, Mapping]]) -> style.Picture:
-    """Final average accuracy of every protocol over seeds. runs: the "accuracy" part of each seed's result."""
+    """Final average accuracy of every protocol and answerer over seeds. runs: the "accuracy" part of each seed's result."""
     ends = {key: [run[key]["final_average"] for run in runs] for key in runs[0]}
     figure, (axis,) = style.panels(1, 1, 1.3 + 0.34 * len(ends))
     draw_summary(axis, ends)
@@ -108,7 +140,7 @@ def summary(runs: Sequence[Mapping[str, Mapping]]) -> style.Picture:
 
 
 def draw_summary(axis: Axes, ends: Mapping[str, Sequence[float]]) -> Axes:
-    """One row per protocol: every seed as a hollow dot, their mean and 95 % t interval as a diamond with whiskers."""
+    """One row per accuracy: every seed as a hollow dot, their mean and 95 % t interval as a diamond with whiskers."""
     for row, values in enumerate(ends.values()):
         mean, half = metrics.mean_interval(values)
         axis.plot(100 * np.array(values), [row] * len(values), "o", mfc="none", color=style.MUTED, ms=6)
@@ -120,42 +152,44 @@ def draw_summary(axis: Axes, ends: Mapping[str, Sequence[float]]) -> Axes:
     axis.grid(axis="x", color="0.9")
     axis.set_xlabel("final average accuracy (%)")
     axis.set_ylabel("protocol, who answers")
-    hard = min((k for k in ends if k.startswith("sample")), key=lambda k: -np.mean(ends[k]), default=list(ends)[-1])
+    hard = preferred(ends, "sample") or list(ends)[-1]
     parts.title(axis, f"Final average {phrase(hard)} ({name(hard)}): {_with_interval(ends[hard])}, n = {_seeds(len(ends[hard]))}", width=80)
     return axis
 
 
 @style.styled
 def routing(tables: Mapping[str, Table], test_images: Sequence[int]) -> style.Picture:
-    """Which expert answers images of which task, after the last task.
+    """For which task images are answered, and which is theirs, after the last task.
 
-    tables: protocol-answerer -> (T, T) shares, rows true task. test_images: number per task, the weights of the average.
+    tables: name of an accuracy -> (T, T) shares, rows true task. test_images: number per task, the weights of the average.
     """
-    figure, axes = style.panels(1, len(tables), 4.0, sharey=True)
+    figure, axes = _grid(len(tables), 1.3 if len(tables) <= COLUMNS else 0.6)
     for axis, (key, table) in zip(axes, tables.items(), strict=True):
         draw_routing(axis, table, test_images, key)
         axis.label_outer()
-    found = {key: right_expert(table, test_images) for key, table in tables.items()}
-    answers = " and ".join(f"{percent(share)} ({name(key)})" for key, share in found.items())
-    finding = f"The right expert answers {answers} of the images; chance is {percent(1 / len(test_images))}"
+    bar = figure.colorbar(axes[0].images[0], ax=axes, label="% of the task's images", pad=0.02, aspect=25)
+    bar.outline.set_visible(False)
+    found = {key: right_task(table, test_images) for key, table in tables.items()}
+    finding = f"{_finding('How often the right task is chosen', found)}; chance is {percent(1 / len(test_images))}"
     parts.headline(axes[0], finding)
     own = "; ".join(f"{name(key)}: {parts.spread(np.diag(_array(table)))} by task" for key, table in tables.items())
-    return style.Picture(figure, f"{finding}. Heatmaps of the true task (rows) against the answering expert (columns). {own}.")
+    kind = f"{len(tables)} heatmaps of the true task (rows) against the task answered for (columns), the diagonal is right"
+    return style.Picture(figure, f"{finding}. {kind}. {own}.")
 
 
 def draw_routing(axis: Axes, table: Table, test_images: Sequence[int], key: str) -> Axes:
-    """Share of each task's images (row) that each expert (column) answers; the diagonal is right."""
+    """Share of each task's images (row) answered for each task (column); the diagonal is right. The scale is 0 to 100 %."""
     values = _array(table)
-    parts.colorbar(axis, parts.draw_heatmap(axis, values), "% of the task's images")
-    parts.task_axis(axis, len(values), "answering expert", at_most=8)
+    parts.draw_heatmap(axis, values)
+    parts.task_axis(axis, len(values), "answered for task", at_most=6)
     axis.set_yticks([tick - 1 for tick in parts.task_ticks(len(values))], parts.task_ticks(len(values)))
     axis.set_ylabel("true task")
-    parts.title(axis, f"{name(key)}:\n{percent(right_expert(table, test_images))} find their expert", width=40)
+    parts.title(axis, f"{name(key)}:\n{percent(right_task(table, test_images))} find their task", width=40)
     return axis
 
 
-def right_expert(table: Table, test_images: Sequence[int]) -> float:
-    """Share of all test images that their own task's expert answers, in 0..1."""
+def right_task(table: Table, test_images: Sequence[int]) -> float:
+    """Share of all test images that are answered for their own task, in 0..1."""
     return float(np.average(np.diag(_array(table)), weights=test_images))
 
 
@@ -173,27 +207,24 @@ def _task_colors(tasks: int) -> list:
     return list(matplotlib.colormaps[style.SHADES](np.linspace(0, 0.95, tasks)))
 
 
-def _name_tasks(axes: Sequence[Axes], tasks: int) -> None:
-    figure = axes[0].figure
-    if tasks <= parts.CROWDED:
-        labels = [f"task {j + 1}" for j in range(tasks)] + ["mean so far"]
-        figure.legend(axes[0].lines, labels, loc="outside right center")
-        return
-    scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(1, tasks), style.SHADES)
-    step = _drawn(tasks).step
-    label = "task; thick black: mean so far" if step == 1 else f"task, every {step}th drawn;\ngrey: range, black: mean"
-    bar = figure.colorbar(scale, ax=list(axes), label=label, pad=0.02, aspect=25)
-    bar.set_ticks(parts.task_ticks(tasks))
+def _grid(count: int, extra: float) -> tuple[Figure, list[Axes]]:
+    """Panels in rows of `COLUMNS` and no empty axis, `extra` inches for what is above and below them."""
+    rows = -(-count // COLUMNS)
+    figure, axes = style.panels(rows, min(COLUMNS, count), extra + (2.7 if rows == 1 else 2.1) * rows, sharex=True, sharey=True)
+    for axis in axes[count:]:
+        axis.remove()
+    return figure, axes[:count]
 
 
-def _final_finding(ends: Mapping[str, float]) -> str:
-    if len(ends) > 3:
-        best, worst = max(ends, key=ends.get), min(ends, key=ends.get)
-        return f"Final average accuracy: {percent(ends[best])} at best ({name(best)}), {percent(ends[worst])} at worst ({name(worst)})"
-    if len({key.rsplit("-", 1)[1] for key in ends}) == 1:
-        known = ", ".join(f"{percent(value)} {phrase(key)}" for key, value in ends.items())
-        return f"Final average accuracy of the {next(iter(ends)).rsplit('-', 1)[1]}: {known}"
-    return "Final average accuracy: " + ", ".join(f"{percent(value)} ({name(key)})" for key, value in ends.items())
+def _finding(what: str, shares: Mapping[str, float]) -> str:
+    """The headline in words: one image alone by every answerer, then what more knowledge gives the first of them."""
+    main = preferred(shares, "sample") or list(shares)[-1]
+    protocol, answerer = protocols.split(main)
+    told = {who: protocols.join(protocol, who) for who in ANSWERERS}
+    each = ", ".join(f"{percent(shares[key])} by {ANSWERERS[who]}" for who, key in told.items() if key in shares)
+    others = [key for key in shares if key != main and protocols.split(key)[1] == answerer]
+    more = ", ".join(f"{percent(shares[key])} {phrase(key)}" for key in others)
+    return f"{what} {phrase(main)}: {each}" + (f"; {more}" if more else "")
 
 
 def _transfer_finding(values: np.ndarray) -> str:

@@ -49,6 +49,12 @@ def headline(axis: Axes, finding: str) -> None:
     axis.figure.suptitle(textwrap.fill(finding, 88), x=0.01, ha="left")
 
 
+def look(index: int) -> dict:
+    """Colour, marker and dashes of the line number `index`, told apart without colour too."""
+    options = {"color": style.COLORS, "marker": style.MARKERS, "ls": style.LINES}
+    return {what: choices[index % len(choices)] for what, choices in options.items()} | {"ms": 5}
+
+
 def task_ticks(count: int, at_most: int = 10) -> list[int]:
     """Task numbers to print on an axis of tasks 1..`count`: the first, and multiples of a round step."""
     step = next((s for s in (1, 5, 10, 20, 25, 50) if count / s <= at_most), -(-count // at_most))

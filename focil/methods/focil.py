@@ -1,23 +1,24 @@
 """FOCIL: finetune and freeze randomly pruned sparse experts (arXiv 2403.14684 v1), one pass, nothing stored for replay."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from focil import backbones, seeds
+from focil import answers, backbones, protocols, seeds
+from focil.backbones import ImageShape
 from focil.confidence import RULES, Rule, calibrate
-from focil.expert import Expert, masked_weights
+from focil.expert import Expert, gather_statistics, masked_weights
 from focil.masks import Allocation, Ledger
-from focil.search import Candidate, halve
+from focil.router import Router
+from focil.search import Batch, Candidate, halve
 from focil.stream import Task
 from focil.trainer import Learners, Sgd
 
-STATISTICS_BATCH = 100  # images normalised together while statistics are gathered: nearer to the mean of all than batches of 10
 Share = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(gt=0)]
 
@@ -39,6 +40,10 @@ class FocilOptions(BaseModel):
     again: int = Field(0, ge=0, description="images of the task's held batches that a step learns again, augmented anew, once one candidate is left")
     rule: Rule = Field("entropy", description="how an expert is chosen: softmax, entropy or energy")
     calibrated: bool = Field(True, description="confidence in standard deviations from the expert's own mean on its own task")
+    router: Literal["patches", "none"] = Field("patches", description="what finds an image's task beside the experts")
+    router_megabytes: float = Field(10, gt=0, description="MB (10^6 bytes) that all of the router may take")
+    router_cells: int = Field(2, ge=1, description="the router pools an image to cells x cells")
+    router_mirror: bool = Field(False, description="for the router, a mirrored image shows the same thing")
 
 
 class Focil:
@@ -51,7 +56,7 @@ class Focil:
     def __init__(
         self,
         backbone: str | backbones.Factory,
-        image_shape: tuple[int, int, int],
+        image_shape: ImageShape,
         tasks: int,
         classes: int,
         seed: int,
@@ -68,14 +73,15 @@ class Focil:
         self.experts: list[Expert] = []
         self.report: list[dict] = []
         self._held_bytes = 0
+        self.router = self._new_router(image_shape, tasks) if options.router == "patches" else None
 
     def learn(self, task: Task) -> None:
         """Train the task's expert on one pass over its batches, then freeze it."""
         candidates = [Candidate(s, lr) for s in self.options.sparsities for lr in self.options.learning_rates]
         learners, best = halve(
-            self._learners(candidates), candidates, task.batches(), self.options.first_rung, lambda: task.again(self.options.again)
+            self._learners(candidates), candidates, self._routed(task), self.options.first_rung, lambda: task.again(self.options.again)
         )
-        self.experts.append(self._freeze(learners, task.held()))
+        self.experts.append(self._freeze(learners, task.held()[0]))
         self._held_bytes = max(self._held_bytes, task.held_bytes)
         task.release()
         self.report.append(
@@ -92,6 +98,23 @@ class Focil:
         """Logits (N, experts, classes per task) of all experts, or of those named, for normalised images (N, C, H, W)."""
         chosen = self.experts if experts is None else [self.experts[e] for e in experts]
         return torch.stack([expert.logits(self.backbone, self.store, images, self.options.precision) for expert in chosen], dim=1)
+
+    def answer(self, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Task (N,) and label inside it (N,) of normalised images (N, C, H, W), each alone: what `sample` measures.
+
+        With a router, only the expert of the task that it finds is asked.
+        """
+        if self.router is None:
+            calibration = self.calibration() if self.options.calibrated else None
+            return protocols.sample(answers.experts(self.scores(images).cpu().numpy(), self.options.rule, calibration))
+        learned = len(self.experts)
+        scores = self.router.scores(self.router.features(images))[:, :learned].cpu().numpy()
+        offsets = self.router.offsets()[:learned].cpu().numpy()
+        found = protocols.sample(answers.router(scores, offsets))[0]
+        logits = np.zeros_like(scores)  # an expert that is not asked has no say
+        for task in np.unique(found):
+            logits[found == task, task] = self.scores(images[torch.from_numpy(found == task)], [task])[:, 0].cpu().numpy()
+        return protocols.sample(answers.both(scores, offsets, logits))
 
     def fingerprint(self, expert: int) -> str:
         """SHA-256 of every number that an expert computes with; it must never change once the expert is frozen."""
@@ -113,7 +136,7 @@ class Focil:
             "statistics": sum(t.nbytes for expert in self.experts for t in (*expert.own.values(), expert.calibration)),
             "held_batches": self._held_bytes,
             "heads": sum(expert.head.nbytes for expert in self.experts),
-            "router": 0,
+            "router": self.router.nbytes if self.router else 0,
         }
 
     def state(self) -> dict:
@@ -126,6 +149,7 @@ class Focil:
             "calibration": [expert.calibration for expert in self.experts],
             "report": self.report,
             "held_bytes": self._held_bytes,
+            "router": self.router and self.router.state(),
         }
 
     def load(self, state: dict) -> None:
@@ -138,6 +162,38 @@ class Focil:
             for mask, own, head, calibration in parts
         ]
         self.report, self._held_bytes = state["report"], state["held_bytes"]
+        if self.router:
+            self.router.load(state["router"])
+
+    def _routed(self, task: Task) -> Iterator[Batch]:
+        """The task's batches; the router observes them once held, un-augmented, whenever all that are held are new, and at the end."""
+        waiting = 0  # held images that the router has not observed
+        for images, labels in task.batches():
+            if waiting >= task.room:
+                waiting = self._observe(task, waiting)
+            yield images, labels
+            waiting += len(images)
+        self._observe(task, waiting)
+
+    def _observe(self, task: Task, waiting: int) -> int:
+        if self.router:
+            images, labels = task.held()
+            self.router.observe(images[-waiting:], task.index, labels[-waiting:])
+        return 0
+
+    def _new_router(self, image_shape: ImageShape, tasks: int) -> Router:
+        options = self.options
+        return Router(
+            image_shape,
+            tasks,
+            self.classes,
+            budget=round(1e6 * options.router_megabytes),
+            cells=options.router_cells,
+            mirror=options.router_mirror,
+            seed=self.seed,
+            precision=options.precision,
+            device=self.device,
+        )
 
     def _freeze(self, learners: Learners, images: Tensor) -> Expert:
         values, own, head = learners.finished()
@@ -145,7 +201,7 @@ class Focil:
         self.ledger.claim(mask)
         for name, positions in mask.new.items():
             self.store[name].view(-1)[torch.as_tensor(positions, device=self.device)] = values[name]
-        own = self._gather_statistics(masked_weights(self.store, mask), own, images)
+        own = gather_statistics(self.backbone, masked_weights(self.store, mask), own, images, self.options.precision)
         expert = Expert(mask, own, head, calibration=torch.zeros(len(RULES), 2, dtype=torch.float64))
         logits = expert.logits(self.backbone, self.store, images, self.options.precision)
         return replace(expert, calibration=torch.from_numpy(calibrate(logits.cpu().numpy())))
@@ -170,24 +226,3 @@ class Focil:
         generator = seeds.torch_generator(self.seed, "head", len(self.experts))
         bound = self.features**-0.5
         return ((torch.rand(self.classes, self.features, generator=generator) * 2 - 1) * bound).to(self.device)
-
-    def _gather_statistics(self, weights: dict[str, Tensor], own: dict[str, Tensor], images: Tensor) -> dict[str, Tensor]:
-        """Running statistics of the averaged weights: a plain mean over parts of the held images, per expert."""
-        if not any(True for _ in self.backbone.buffers()):
-            return own
-        norms = [m for m in self.backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        kept = [norm.momentum for norm in norms]
-        own = {name: tensor.clone() for name, tensor in own.items()}
-        self.backbone.train()
-        for norm in norms:
-            norm.momentum = None  # torch: cumulative average instead of an exponential one
-        for name, tensor in own.items():
-            if name.endswith(("running_mean", "running_var", "num_batches_tracked")):
-                tensor.zero_()
-        with torch.no_grad():
-            for part in images.tensor_split(-(-len(images) // STATISTICS_BATCH)):  # equal parts: none of a single image
-                backbones.features(self.backbone, weights | own, part, self.options.precision)
-        for norm, momentum in zip(norms, kept, strict=True):
-            norm.momentum = momentum
-        return own
-

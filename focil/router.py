@@ -1,0 +1,118 @@
+"""Which task, which class? Answers for one image from sums over the stream: fixed patches, and a linear discriminant on them.
+
+The patches come from the first images that are held; from then on every number is a sum over the stream, so a router cannot forget
+and does not depend on the order of tasks. It reads neither task ids nor labels at test time.
+"""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from focil import discriminant, patches, seeds
+from focil.backbones import ImageShape, Precision
+from focil.discriminant import Discriminant
+from focil.errors import FocilError
+from focil.patches import Patches
+
+RIDGE = 1e-3
+
+
+class RouterError(FocilError):
+    """A router that cannot be built as asked."""
+
+
+class Router:
+    """A discriminant over all classes of all tasks, as large as a budget of bytes allows.
+
+    image_shape: (C, H, W). tasks, classes: number of tasks, and of classes in each. budget: bytes of all that is kept. cells: the
+    image is pooled to cells x cells. mirror: a mirrored image shows the same thing. seed: draws the patches. Raises RouterError for a
+    budget that is too small.
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        tasks: int,
+        classes: int,
+        *,
+        budget: int,
+        cells: int = 2,
+        mirror: bool = False,
+        seed: int = 0,
+        precision: Precision = "float32",
+        device: str | torch.device = "cpu",
+    ):
+        self.tasks, self.classes, self.cells, self.mirror = tasks, classes, cells, mirror
+        self.seed, self.precision, self.device = seed, precision, torch.device(device)
+        self.filters = _filters(budget, image_shape, tasks * classes, cells)
+        self.patches: Patches | None = None
+        features = self.filters * len(patches.sizes(image_shape)) * cells * cells
+        self.discriminant = Discriminant(features, tasks * classes, RIDGE, device)
+
+    def observe(self, images: Tensor, task: int, labels: Tensor) -> None:
+        """Learn from normalised images (N, C, H, W) of a task with labels (N,) inside it. The first ones also give the patches."""
+        if self.patches is None:
+            generator = seeds.torch_generator(self.seed, "patches")
+            self.patches = Patches.fit(images, self.filters, self.cells, self.mirror, self.precision, generator)
+        self.discriminant.observe(self.patches(images), task * self.classes + labels)
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the router sees of normalised images (N, C, H, W); it never changes, so it may be kept."""
+        return self.patches(images)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Log-posterior up to a constant per image, (N, tasks, classes), for `features`; -inf for classes not seen."""
+        return self.discriminant.scores(features).unflatten(1, (self.tasks, self.classes))
+
+    def offsets(self) -> Tensor:
+        """Score that each class has on average over the images of its task, all classes weighing the same, (tasks, classes); nan for tasks not seen.
+
+        Known from the sums alone. Inside one task the discriminant's constants hold classes back by their distance from the mean of
+        all; subtracting these lets the classes of a task start even.
+        """
+        known = self.discriminant
+        means = (known.sums / known.counts[:, None]).unflatten(0, (self.tasks, self.classes)).nanmean(dim=1)  # (tasks, features)
+        own = torch.arange(self.tasks)
+        return self.scores(means)[own, own]
+
+    def part(self, filters: int) -> tuple["Router", Tensor]:
+        """The router that a smaller budget would have given, with `filters` of each size, and the positions of its features among all."""
+        smaller = copy.copy(self)
+        smaller.filters = filters
+        smaller.patches, kept = self.patches.part(filters)
+        smaller.discriminant = self.discriminant.part(kept)
+        return smaller, kept
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all that must be kept."""
+        return self.discriminant.nbytes + (self.patches.nbytes if self.patches else 0)
+
+    def state(self) -> dict:
+        """Tensors for `load`."""
+        return {"patches": self.patches and self.patches.state(), "discriminant": self.discriminant.state()}
+
+    def load(self, state: dict) -> None:
+        """Continue from a `state`."""
+        if state["patches"]:
+            self.patches = Patches.from_state(state["patches"], self.cells, self.mirror, self.precision, self.device)
+        self.discriminant.load(state["discriminant"])
+
+
+def _filters(budget: int, image_shape: ImageShape, classes: int, cells: int) -> int:
+    """Filters of each size, an even number: the most that a budget of bytes allows. Raises RouterError if it allows none."""
+    sides = patches.sizes(image_shape)
+
+    def size(filters: int) -> int:
+        features = filters * len(sides) * cells * cells
+        return discriminant.nbytes(features, classes) + patches.nbytes(filters, sides, image_shape[0], cells)
+
+    filters = 0
+    while size(filters + 2) <= budget and filters + 2 <= patches.DRAWN:
+        filters += 2
+    if not filters:
+        raise RouterError(
+            f"the router may take {budget} bytes but needs {size(2)} for {classes} classes; raise router_megabytes, or choose router: none"
+        )
+    return filters
