@@ -1,4 +1,4 @@
-"""The command line: python -m focil run | list | verify | publish."""
+"""The command line: python -m focil run | list | verify | publish | variants."""
 
 import argparse
 import sys
@@ -57,6 +57,14 @@ def _publish(parsed: argparse.Namespace) -> None:
     print(f"{parsed.out / 'reference' / 'README.md'} is up to date")
 
 
+def _variants(parsed: argparse.Namespace) -> None:
+    from focil.variants import Study, table
+
+    study = Study(read_params(parsed.params, threads=parsed.threads), parsed.seed, round(1e6 * parsed.megabytes))
+    for line in table(study.rows()):
+        print(line, flush=True)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m focil", description="Class-incremental learning with sparse experts.")
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -83,6 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("names", nargs="+", metavar="NAME", help="benchmarks with finished runs")
     publish.add_argument("--out", type=Path, default=Path("outputs"), help="folder of all results (default: outputs)")
     publish.set_defaults(command=_publish)
+
+    variants = commands.add_parser("variants", help="print what in the router matters, measured on a development split")
+    variants.add_argument("params", type=Path, help="params/NAME.yaml")
+    variants.add_argument("--seed", type=_seed, default=0, metavar="K", help="of class order and patches (default: 0)")
+    variants.add_argument("--megabytes", type=float, default=2.5, metavar="MB", help="that each router may take (default: 2.5)")
+    variants.add_argument("--threads", type=int, metavar="N", help="processor cores (default: all)")
+    variants.set_defaults(command=_variants)
     return parser
 
 

@@ -16,6 +16,7 @@ from focil.datasets import Dataset
 from focil.expert import Expert
 from focil.masks import Ledger
 from focil.methods.focil import Focil, FocilOptions
+from focil.patches import Recipe
 from focil.router import Router
 from focil.stream import Stream, class_order
 from focil.trainer import Learners, Sgd
@@ -110,7 +111,7 @@ def routers() -> None:
 
 def answering() -> None:
     """One image: patches, discriminant, and the experts of the best tasks."""
-    method = Focil("resnet18", CIFAR, 20, 5, 0, FocilOptions(router_mirror=True, precision="bfloat16"))
+    method = Focil("resnet18", CIFAR, 20, 5, 0, FocilOptions(router_recipe=Recipe(mirror=True), precision="bfloat16"))
     own = backbones.own_tensors(method.backbone)
     for task in range(20):
         mask = method.ledger.draw(0.05)
@@ -129,7 +130,7 @@ def answering() -> None:
 
 
 def _router(megabytes: float) -> Router:
-    return Router(CIFAR, 20, 5, budget=round(1e6 * megabytes), mirror=True, precision="bfloat16")
+    return Router(CIFAR, 20, 5, budget=round(1e6 * megabytes), recipe=Recipe(mirror=True), precision="bfloat16")
 
 
 class _Bench:

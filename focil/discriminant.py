@@ -22,7 +22,7 @@ class Discriminant:
         self.ridge = ridge
         self.counts = torch.zeros(classes, dtype=torch.int64, device=device)
         self.sums = torch.zeros(classes, features, device=device)
-        self.moments = torch.zeros(half, features + 1, device=device)  # of a symmetric matrix, see `_unpack`
+        self.moments = torch.zeros(half, features + 1, device=device)  # of a symmetric matrix, see `unpack`
         self._rule: tuple[Tensor, Tensor] | None = None
 
     def observe(self, features: Tensor, labels: Tensor) -> None:
@@ -48,7 +48,7 @@ class Discriminant:
         """The discriminant that would have been learned on the features (even number of positions, int64) `kept` alone."""
         smaller = Discriminant(len(kept), len(self.counts), self.ridge, self.sums.device)
         smaller.counts, smaller.sums = self.counts, self.sums[:, kept]
-        smaller.moments = _pack(_unpack(self.moments)[kept][:, kept])
+        smaller.moments = pack(unpack(self.moments)[kept][:, kept])
         return smaller
 
     @property
@@ -69,7 +69,7 @@ class Discriminant:
     def _solve(self) -> tuple[Tensor, Tensor]:
         seen = self.counts > 0
         means = self.sums[seen].double() / self.counts[seen, None]
-        total = _unpack(self.moments).double() / self.counts.sum()
+        total = unpack(self.moments).double() / self.counts.sum()
         within = total - self.sums[seen].double().T @ means / self.counts.sum()
         # Classes without any scatter of their own (one image each) leave only what the float32 sums were rounded by.
         rounding = 1e-6 * total.trace() + torch.finfo(torch.float32).tiny
@@ -87,7 +87,8 @@ def nbytes(features: int, classes: int) -> int:
     return 2 * features * (features + 1) + 4 * classes * features + 8 * classes
 
 
-def _pack(matrix: Tensor) -> Tensor:
+def pack(matrix: Tensor) -> Tensor:
+    """A symmetric matrix (2 n, 2 n) as (n, 2 n + 1); the inverse of `unpack`."""
     half = len(matrix) // 2
     packed = matrix.new_zeros(half, 2 * half + 1)
     packed[:, :half] = matrix[:half, half:]
@@ -96,7 +97,7 @@ def _pack(matrix: Tensor) -> Tensor:
     return packed
 
 
-def _unpack(packed: Tensor) -> Tensor:
+def unpack(packed: Tensor) -> Tensor:
     """The symmetric matrix [[A, B], [B', D]] from [B | A's upper and D's lower triangle side by side] (LAPACK's "rectangular full packed" idea)."""
     half = len(packed)
     upper, lower = packed[:, half + 1 :].triu(), packed[:, half:-1].tril()

@@ -9,11 +9,11 @@ import copy
 import torch
 from torch import Tensor
 
-from focil import discriminant, patches, seeds
+from focil import discriminant, seeds
 from focil.backbones import ImageShape, Precision
 from focil.discriminant import Discriminant
 from focil.errors import FocilError
-from focil.patches import Patches
+from focil.patches import DRAWN, Patches, Recipe
 
 RIDGE = 1e-3
 
@@ -25,9 +25,8 @@ class RouterError(FocilError):
 class Router:
     """A discriminant over all classes of all tasks, as large as a budget of bytes allows.
 
-    image_shape: (C, H, W). tasks, classes: number of tasks, and of classes in each. budget: bytes of all that is kept. cells: the
-    image is pooled to cells x cells. mirror: a mirrored image shows the same thing. seed: draws the patches. Raises RouterError for a
-    budget that is too small.
+    image_shape: (C, H, W). tasks, classes: number of tasks, and of classes in each. budget: bytes of all that is kept. recipe:
+    of the patches. seed: draws them. Raises RouterError for a budget that is too small.
     """
 
     def __init__(
@@ -37,24 +36,22 @@ class Router:
         classes: int,
         *,
         budget: int,
-        cells: int = 2,
-        mirror: bool = False,
+        recipe: Recipe = Recipe(),
         seed: int = 0,
         precision: Precision = "float32",
         device: str | torch.device = "cpu",
     ):
-        self.tasks, self.classes, self.cells, self.mirror = tasks, classes, cells, mirror
+        self.tasks, self.classes, self.recipe = tasks, classes, recipe
         self.seed, self.precision, self.device = seed, precision, torch.device(device)
-        self.filters = _filters(budget, image_shape, tasks * classes, cells)
+        self.filters = _filters(budget, image_shape, tasks * classes, recipe)
         self.patches: Patches | None = None
-        features = self.filters * len(patches.sizes(image_shape)) * cells * cells
-        self.discriminant = Discriminant(features, tasks * classes, RIDGE, device)
+        self.discriminant = Discriminant(recipe.features(self.filters, image_shape), tasks * classes, RIDGE, device)
 
     def observe(self, images: Tensor, task: int, labels: Tensor) -> None:
         """Learn from normalised images (N, C, H, W) of a task with labels (N,) inside it. The first ones also give the patches."""
         if self.patches is None:
             generator = seeds.torch_generator(self.seed, "patches")
-            self.patches = Patches.fit(images, self.filters, self.cells, self.mirror, self.precision, generator)
+            self.patches = Patches.fit(images, self.filters, self.recipe, self.precision, generator)
         self.discriminant.observe(self.patches(images), task * self.classes + labels)
 
     def features(self, images: Tensor) -> Tensor:
@@ -96,20 +93,18 @@ class Router:
     def load(self, state: dict) -> None:
         """Continue from a `state`."""
         if state["patches"]:
-            self.patches = Patches.from_state(state["patches"], self.cells, self.mirror, self.precision, self.device)
+            self.patches = Patches.from_state(state["patches"], self.recipe, self.precision, self.device)
         self.discriminant.load(state["discriminant"])
 
 
-def _filters(budget: int, image_shape: ImageShape, classes: int, cells: int) -> int:
+def _filters(budget: int, image_shape: ImageShape, classes: int, recipe: Recipe) -> int:
     """Filters of each size, an even number: the most that a budget of bytes allows. Raises RouterError if it allows none."""
-    sides = patches.sizes(image_shape)
 
     def size(filters: int) -> int:
-        features = filters * len(sides) * cells * cells
-        return discriminant.nbytes(features, classes) + patches.nbytes(filters, sides, image_shape[0], cells)
+        return discriminant.nbytes(recipe.features(filters, image_shape), classes) + recipe.nbytes(filters, image_shape)
 
     filters = 0
-    while size(filters + 2) <= budget and filters + 2 <= patches.DRAWN:
+    while size(filters + 2) <= budget and filters + 2 <= DRAWN:
         filters += 2
     if not filters:
         raise RouterError(

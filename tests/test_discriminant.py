@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from focil.discriminant import Discriminant, _unpack, nbytes
+from focil.discriminant import Discriminant, unpack, nbytes
 
 
 def integers(count, size, seed=0):
@@ -62,7 +62,7 @@ def test_packed_moments_are_those_of_a_dense_product(half, count, parts, seed):
     for rows in torch.arange(count).tensor_split(parts):
         known.observe(features[rows], labels[rows])
     assert known.moments.numel() == half * (2 * half + 1)  # every number of a symmetric matrix once
-    assert torch.equal(_unpack(known.moments), features.T @ features)
+    assert torch.equal(unpack(known.moments), features.T @ features)
     assert known.counts.tolist() == [int((labels == c).sum()) for c in range(3)]
     assert torch.equal(known.sums, torch.stack([features[labels == c].sum(dim=0) for c in range(3)]))
 
@@ -96,7 +96,7 @@ def test_classes_one_after_the_other_give_the_sums_and_answers_of_all_at_once():
     bound = 2 * len(features) * torch.finfo(torch.float32).eps * (features.abs().T @ features.abs()).max().item()
     assert torch.equal(whole.counts, stream.counts)
     torch.testing.assert_close(whole.sums, stream.sums, rtol=0, atol=bound)
-    torch.testing.assert_close(_unpack(whole.moments), _unpack(stream.moments), rtol=0, atol=bound)
+    torch.testing.assert_close(unpack(whole.moments), unpack(stream.moments), rtol=0, atol=bound)
     assert torch.equal(whole.scores(features).argmax(dim=1), stream.scores(features).argmax(dim=1))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focil import patches
-from focil.patches import Patches, nbytes, sizes
+from focil.patches import Patches, Recipe
 
 SHAPES = [(1, 2, 2), (1, 3, 3), (1, 8, 8), (1, 28, 28), (3, 5, 7), (3, 7, 5), (3, 32, 32)]
 ROUNDING = {"rtol": 0, "atol": 1e-4}  # features are roots of float32 means; a root makes more of a rounding error near 0
@@ -27,7 +27,7 @@ def pictures(shape=(1, 8, 8), count=40, seed=0):
 
 
 def fitted(images, count=6, cells=2, mirror=False, precision="float32", seed=0):
-    return Patches.fit(images, count, cells, mirror, precision, torch.Generator().manual_seed(seed))
+    return Patches.fit(images, count, Recipe(cells=cells, mirror=mirror), precision, torch.Generator().manual_seed(seed))
 
 
 def flat(state):
@@ -47,7 +47,7 @@ def test_every_image_size_gives_finite_features_that_differ(shape, cells, precis
     images = pictures(shape)
     found = fitted(images, cells=cells, precision=precision)
     features = found(images)
-    assert features.shape == (40, 6 * len(sizes(shape)) * cells * cells) and features.dtype == torch.float32
+    assert features.shape == (40, 6 * len(Recipe().sides(shape)) * cells * cells) and features.dtype == torch.float32
     assert features.isfinite().all()
     assert (features.std(dim=0) > 0).all()  # no filter is idle
     # the mean is subtracted in float32, of bfloat16 codes too
@@ -57,7 +57,7 @@ def test_every_image_size_gives_finite_features_that_differ(shape, cells, precis
 @settings(max_examples=200, deadline=None)
 @given(st.integers(2, 300), st.integers(2, 300))
 def test_patches_fit_into_the_image_and_are_of_several_sizes_where_there_is_room(height, width):
-    found = sizes((3, height, width))
+    found = Recipe().sides((3, height, width))
     assert found == sorted(set(found)) and 2 <= min(found) and max(found) <= min(height, width)
     assert len(found) == 4 or min(height, width) < 28
 
@@ -155,7 +155,7 @@ def test_contrast_changes_less_than_another_image_does():
     other = (features - features.roll(1, 0)).norm(dim=1).mean()
     for factor in (0.5, 2.0):
         assert (found(factor * images) - features).norm(dim=1).mean() < 0.5 * other
-    # so far as a patch has any contrast: noise far below CONTRAST is not blown up to a pattern
+    # so far as a patch has any contrast: noise far below the contrast of the recipe is not blown up to a pattern
     assert found(1e-3 * images).std(dim=0).max() < 0.1 * features.std(dim=0).max()
 
 
@@ -189,7 +189,7 @@ def test_fitting_and_asking_leave_the_images_alone():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_nbytes_are_those_of_the_state(shape, cells):
     found = fitted(pictures(shape), count=4, cells=cells)
-    assert found.nbytes == nbytes(4, sizes(shape), shape[0], cells) == sum(tensor.nbytes for tensor in flat(found.state()))
+    assert found.nbytes == Recipe(cells=cells).nbytes(4, shape) == sum(tensor.nbytes for tensor in flat(found.state()))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -197,6 +197,6 @@ def test_nbytes_are_those_of_the_state(shape, cells):
 def test_a_state_restores_the_map_bit_for_bit(mirror, precision):
     images = pictures((3, 20, 20))
     found = fitted(images, mirror=mirror, precision=precision)
-    again = Patches.from_state(copy.deepcopy(found.state()), 2, mirror, precision, torch.device("cpu"))
+    again = Patches.from_state(copy.deepcopy(found.state()), Recipe(mirror=mirror), precision, torch.device("cpu"))
     assert equal(found, again) and found.nbytes == again.nbytes
     assert torch.equal(found(pictures((3, 20, 20), seed=1)), again(pictures((3, 20, 20), seed=1)))

@@ -14,6 +14,7 @@ from focil.backbones import ImageShape
 from focil.confidence import RULES, Rule, calibrate
 from focil.expert import Expert, gather_statistics, masked_weights
 from focil.masks import Allocation, Ledger
+from focil.patches import Recipe
 from focil.router import Router
 from focil.search import Batch, Candidate, halve
 from focil.stream import Task
@@ -188,8 +189,7 @@ class Focil:
             tasks,
             self.classes,
             budget=round(1e6 * options.router_megabytes),
-            cells=options.router_cells,
-            mirror=options.router_mirror,
+            recipe=Recipe(cells=options.router_cells, mirror=options.router_mirror),
             seed=self.seed,
             precision=options.precision,
             device=self.device,
