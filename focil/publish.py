@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from focil import protocols
 from focil.errors import FocilError
 from focil.figures import accuracy, style
 from focil.figures.comparison import comparison
@@ -61,9 +62,9 @@ def _readme(reference: Path) -> str:
     parts = [HEAD]
     for folder in sorted(path for path in reference.iterdir() if path.is_dir()):
         results = read_results(folder)
-        rows = "\n".join(f"| {key} | {entry} |" for key, entry in entries(results).items())
+        rows = "\n".join(f"| {' | '.join(row)} |" for row in table(results))
         parts.append(
-            f"## {folder.name}\n\n{_commands(folder.name, results)}\n\n| accuracy | % |\n|---|---|\n{rows}\n\n"
+            f"## {folder.name}\n\n{_commands(folder.name, results)}\n\n| who answers | oracle | batch-10 | sample | MB |\n|---|---|---|---|---|\n{rows}\n\n"
             f"{_rules(results)}Training took {_times(results)} ({results[0]['provenance']['device']}); n = {len(results)}.\n"
         )
     return "\n".join(parts)
@@ -107,8 +108,16 @@ def _rules(results: Sequence[dict]) -> str:
     return "\n".join(lines) + "\n\n"
 
 
-def entries(results: Sequence[dict]) -> dict[str, str]:
-    """Accuracy name -> "mean +- half-width" in %, or the one value of a single seed."""
-    return {
-        name: f"{100 * mean:.1f}" + ("" if half is None else f" +- {100 * half:.1f}") for name, mean, half in summary(list(results))
-    }
+def table(results: Sequence[dict]) -> list[tuple[str, ...]]:
+    """One row for each answerer: who, final average by oracle, batch-10 and sample in %, and MB of all that is kept for it."""
+    found = {protocols.split(name): _entry(mean, half) for name, mean, half in summary(list(results))}
+    kept = results[0]["memory_bytes"]
+    kept = {"experts": kept["total"] - kept["router"], "router": kept["router"], "both": kept["total"]}
+    ways = list(dict.fromkeys(protocol for protocol, _ in found))
+    answerers = dict.fromkeys(who for _, who in found)
+    return [(who, *(found[way, who] for way in ways), f"{kept[who] / 1e6:.2f}") for who in answerers]
+
+
+def _entry(mean: float, half: float | None) -> str:
+    """"mean +- half-width" in %, or the one value of a single seed."""
+    return f"{100 * mean:.1f}" + ("" if half is None else f" +- {100 * half:.1f}")

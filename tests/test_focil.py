@@ -9,7 +9,7 @@ from conftest import separable
 from torch import nn
 
 import focil
-from focil.evaluation import ForgettingError, identity, verify
+from focil.evaluation import Evaluation, ForgettingError, identity, verify
 from focil.stream import class_order
 
 
@@ -156,3 +156,27 @@ def test_memory_counts_every_tensor_of_the_state(data):
 def test_seeds_differ_and_repeat(data):
     fingerprints = [learn(data, seed=seed, upto=1)[1].fingerprint(0) for seed in (0, 0, 1)]
     assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+
+
+@pytest.mark.parametrize("router", ["patches", "none"])
+def test_answering_one_image_alone_is_what_sample_measures(router, data):
+    stream, method = learn(data, upto=0, router=router, router_megabytes=0.05)
+    judge = Evaluation(stream, 0, "entropy", calibrated=True)
+    for each in stream:
+        method.learn(each)
+        judge.after(method, each.index)
+    task, label = method.answer(stream.prepare(stream.test))
+    right = (task == stream.test_task()) & (label == stream.test_label())
+    name = "sample" if router == "patches" else "sample-experts"
+    per_task = [right[stream.test_task() == t].mean() for t in range(3)]
+    assert np.mean(per_task) == pytest.approx(judge.accuracy()[name]["final_average"], abs=1e-12)
+    alone = [method.answer(image[None])[0][0] for image in stream.prepare(stream.test)[:5]]
+    assert alone == task[:5].tolist()
+
+
+def test_with_a_router_only_one_expert_is_asked(data, monkeypatch):
+    stream, method = learn(data, router_megabytes=0.05)
+    asked, scores = [], method.scores
+    monkeypatch.setattr(method, "scores", lambda images, experts: asked.extend(experts) or scores(images, experts))
+    method.answer(stream.prepare(stream.test)[:1])
+    assert len(asked) == 1

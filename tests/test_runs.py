@@ -15,6 +15,8 @@ from torch import nn
 
 import focil
 from focil import files, runs
+from focil.evaluation import ForgettingError
+from focil.protocols import join
 from focil.runs import Run, verify_folder
 
 CHANGES_WITH_TIME = ("seconds", "provenance")
@@ -45,7 +47,7 @@ def finished(tmp_path_factory):
 def test_a_result_has_every_number(finished):
     out, result = finished
     assert json.loads((out / "result.json").read_text()) == result
-    assert set(result["accuracy"]) == {"oracle-experts", "batch-10-experts", "sample-experts"}
+    assert list(result["accuracy"]) == [join(protocol, who) for protocol in ("oracle", "batch-10", "sample") for who in ("experts", "router", "both")]
     for report in result["accuracy"].values():
         assert [sum(value is not None for value in row) for row in report["matrix"]] == [1, 2, 3, 4, 5]
         last = report["matrix"][-1]
@@ -57,6 +59,9 @@ def test_a_result_has_every_number(finished):
     memory = result["memory_bytes"]
     assert memory["total"] == sum(value for key, value in memory.items() if key != "total")
     assert result["seconds"]["total"] == pytest.approx(result["seconds"]["train"] + result["seconds"]["evaluate"])
+    assert memory["router"] == result["budgets"][0]["router_bytes"] and result["budgets"][0]["sample"] == result["accuracy"]["sample"]["final_average"]
+    assert result["batches"]["one task"]["both"][3] == result["accuracy"]["batch-10"]["final_average"]
+    assert result["data_bytes"] == {"training_set": 1442 * 64, "image": 64}
     assert sum(result["layers"].values()) == 64 * 300 + 300 * 100
     assert result["provenance"]["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert sum(result["test_images"]) == 355 and [len(row) for row in result["routing"]["sample-experts"]] == [5] * 5
@@ -227,6 +232,17 @@ def test_development_never_reads_the_test_images(tmp_path, data):
     result = focil.run(small_benchmark(development=True, backbone="own"), out=tmp_path, data=data, backbone=Convolution)
     assert sum(result["test_images"]) == 6 * 4  # a tenth of 40 training images a class
     assert "rules" in result and result["provenance"]["data"]["sha256"] == data.development().checksum
+
+
+def test_verify_notices_another_router(finished, tmp_path):
+    state = torch.load(finished[0] / "experts.pt", weights_only=True)
+    state["method"]["router"]["discriminant"]["sums"][0, 0] += 0.1
+    torch.save(state, tmp_path / "experts.pt")
+    with pytest.raises(ForgettingError, match="router"):
+        verify_folder(tmp_path)
+    torch.save({key: value for key, value in state.items() if key != "router_scores"}, tmp_path / "experts.pt")
+    with pytest.raises(focil.RunError, match="without a router.*--fresh"):
+        verify_folder(tmp_path)
 
 
 def test_verify_needs_a_run(tmp_path):

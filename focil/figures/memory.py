@@ -49,6 +49,7 @@ def draw_memory(axis: Axes, points: Sequence[Point], others: Sequence[Published]
     axis.set_ylabel("final average accuracy,\none image alone (%)")
     values = [100 * point["accuracy"] for point in points] + [entry.accuracy for entry in others]
     axis.set_ylim(0, 1.25 * max(values))  # room for the marker's words
+    axis.set_yticks([tick for tick in axis.get_yticks() if tick <= 100])
     _draw_training_set(axis, training_set_bytes)
     _draw_unknown(axis, _unknown(others))
     named = sorted(zip(*axis.get_legend_handles_labels(), strict=True), key=lambda pair: pair[1].startswith(OTHERS))
