@@ -29,7 +29,8 @@ class Expert:
 
     def logits(self, backbone: nn.Module, store: Store, images: Tensor, precision: Precision = "float32") -> Tensor:
         """Logits (N, classes of the task) for normalised images (N, C, H, W); one image is enough."""
-        tensors = masked_weights(store, self.mask) | self.own
+        # Rounded here, where few weights are not 0, or autocast would round all of them.
+        tensors = masked_weights(store, self.mask, torch.bfloat16 if precision == "bfloat16" else torch.float32) | self.own
         backbone.eval()
         with torch.no_grad():
             return torch.cat([features(backbone, tensors, part, precision) @ self.head.T for part in images.split(CHUNK)])
@@ -48,13 +49,13 @@ class Expert:
         return digest.hexdigest()
 
 
-def masked_weights(store: Store, mask: Mask) -> Store:
-    """Dense weights of one expert: the store's where the mask is, 0 elsewhere."""
+def masked_weights(store: Store, mask: Mask, kind: torch.dtype = torch.float32) -> Store:
+    """Dense weights of one expert, of a dtype: the store's where the mask is, 0 elsewhere."""
     weights = {}
     for name, dense in store.items():
         positions = torch.as_tensor(mask.positions(name), device=dense.device)
-        weights[name] = torch.zeros_like(dense)
-        weights[name].view(-1)[positions] = dense.view(-1)[positions]
+        weights[name] = torch.zeros_like(dense, dtype=kind)
+        weights[name].view(-1)[positions] = dense.view(-1)[positions].to(kind)
     return weights
 
 
