@@ -99,10 +99,10 @@ def tasks() -> None:
         print(f"  T = {count:3}   {milliseconds(lambda: learners.step(*bench.batch)):8.2f}")
 
 
-def routers() -> None:
-    """What observing a stream of CIFAR-100's size adds to training: measured on 5 x 500 images, for 50 000."""
+def routers(sizes: tuple[float, ...] = (2.5, 10, 44.9)) -> None:
+    """What observing a stream of CIFAR-100's size adds to training, by MB: measured on 500 images, for 50 000."""
     images, labels = torch.randn(500, *CIFAR), torch.randint(5, (500,))
-    for megabytes in (2.5, 10, 44.9):
+    for megabytes in sizes:
         router = _router(megabytes)
         router.observe(images, 0, labels)
         took = milliseconds(lambda: router.observe(images, 1, labels), 5)
@@ -111,7 +111,7 @@ def routers() -> None:
 
 def answering() -> None:
     """One image: patches, discriminant, and the experts of the best tasks."""
-    method = Focil("resnet18", CIFAR, 20, 5, 0, FocilOptions(router_recipe=Recipe(mirror=True), precision="bfloat16"))
+    method = Focil("resnet18", CIFAR, 20, 5, 0, FocilOptions(router_mirror=True, precision="bfloat16"))
     own = backbones.own_tensors(method.backbone)
     for task in range(20):
         mask = method.ledger.draw(0.05)

@@ -1,0 +1,27 @@
+"""What `make bench` times can still be run; the times themselves belong to no test."""
+
+import pytest
+
+from focil import bench
+
+
+@pytest.fixture(autouse=True)
+def once(monkeypatch):
+    """Every call is made once, instead of until its time is known."""
+    monkeypatch.setattr(bench, "milliseconds", lambda call, repeats=1: (call(), 1000.0)[1])
+
+
+def test_steps_of_the_mlp_are_compared_with_two_yardsticks(capsys):
+    bench.steps("mlp", bench.MNIST, "float32", (1, 4))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["bare", "dense", "1", "4"]
+
+
+def test_answering_asks_none_one_three_and_all_experts(capsys):
+    bench.answering()
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["0", "1", "3", "20"]
+
+
+def test_routers_are_timed_by_size(capsys):
+    bench.routers((0.3, 0.6))
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["0.3", "0.6"]
