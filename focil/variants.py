@@ -1,6 +1,6 @@
 """What in the router matters: variants of its features, and of what is made of them, on a benchmark's development split.
 
-`python -m focil variants params/NAME.yaml` prints the table that the choices were made by. No expert is trained.
+`python -m focil variants params/NAME.yaml` prints the table that the choices were made by. Of the experts only the first is trained.
 """
 
 import dataclasses
@@ -11,12 +11,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from focil import answers, datasets, discriminant, protocols, seeds
+from focil import answers, backbones, datasets, discriminant, protocols, seeds
 from focil.benchmark import Benchmark
 from focil.discriminant import Discriminant
+from focil.expert import masked_weights
+from focil.methods.focil import Focil
 from focil.patches import CHUNK, Patches, Recipe
 from focil.router import RIDGE, Router
-from focil.stream import Stream, class_order
+from focil.stream import Augmentation, Stream, class_order
 
 LIFTED = 2  # random rectified features for each feature
 COMPONENTS = 22  # filters of a size whose products are pooled: 253 features
@@ -56,6 +58,7 @@ class Study:
         held = benchmark.batch_size * benchmark.held_batches
         self.open = lambda: Stream(data, order, seed, device=benchmark.device, batch_size=held)
         self.stream = self.open()
+        self.benchmark = benchmark
         self.seed, self.budget, self.precision = seed, budget, benchmark.focil.precision
         self.base = Recipe(cells=benchmark.focil.router_cells, mirror=benchmark.focil.router_mirror)
         self.shape = data.image_shape
@@ -75,6 +78,14 @@ class Study:
         directions = 4 * base.features.shape[1] * (RANK + 1)
         yield self._row(f"only the {RANK} strongest directions and the diagonal", base, low_rank, saved=packed - directions)
         yield self._row(f"{LIFTED} x as many random rectified sums of them", self._lifted(base), scores)
+        yield from self.expert_rows(base)
+
+    def expert_rows(self, base: Seen) -> Iterator[Row]:
+        """The features of the first task's expert, which is frozen when the second task begins, instead of patches and beside them."""
+        expert = self._first_expert()
+        yield self._row("features of the first task's expert instead", expert, scores)
+        features, test = (torch.cat(pair, dim=1) for pair in zip((base.features, base.test), (expert.features, expert.test), strict=True))
+        yield self._row("the same, beside the patches", Seen(features, base.labels, test, base.nbytes, base.seconds + expert.seconds), scores)
 
     def _changes(self) -> dict[str, dict]:
         changes = {
@@ -108,6 +119,32 @@ class Study:
                 labels.append(task.index * len(task.classes) + inside)
         seconds = time.perf_counter() - start
         return Seen(torch.cat(features), torch.cat(labels), extract(self.stream.prepare(self.stream.test)), patches.nbytes, seconds)
+
+    def _first_expert(self) -> Seen:
+        benchmark, shape = self.benchmark, self.stream.order.shape
+        stream = Stream(
+            self.stream.data,
+            self.stream.order,
+            self.seed,
+            batch_size=benchmark.batch_size,
+            augmentation=Augmentation(benchmark.crop, benchmark.flip),
+            hold=benchmark.held_batches,
+            device=benchmark.device,
+        )
+        start = time.perf_counter()
+        method = Focil(benchmark.backbone, self.shape, *shape, self.seed, benchmark.focil.model_copy(update={"router": "none"}), benchmark.device)
+        method.learn(next(iter(stream)))
+        (expert,) = method.experts
+        tensors = masked_weights(method.store, expert.mask) | expert.own
+        method.backbone.eval()
+
+        def extract(images: Tensor) -> Tensor:
+            with torch.no_grad():
+                return torch.cat([backbones.features(method.backbone, tensors, part, self.precision) for part in images.split(CHUNK)])
+
+        found = [(extract(images), task.index * shape[1] + inside) for task in self.open() for images, inside in task.batches()]
+        features, labels = map(torch.cat, zip(*found, strict=True))
+        return Seen(features, labels, extract(self.stream.prepare(self.stream.test)), 0, time.perf_counter() - start)
 
     def _lifted(self, seen: Seen) -> Seen:
         size = seen.features.shape[1]
