@@ -112,7 +112,7 @@ def table(results: Sequence[dict]) -> list[tuple[str, ...]]:
     """One row for each answerer: who, final average by oracle, batch-10 and sample in %, and MB of all that is kept for it."""
     found = {protocols.split(name): _entry(mean, half) for name, mean, half in summary(list(results))}
     kept = results[0]["memory_bytes"]
-    kept = {"experts": kept["total"] - kept["router"], "router": kept["router"], "both": kept["total"]}
+    kept = {"experts": kept["total"] - kept["router"], "router": kept["router"] + kept["held_batches"], "both": kept["total"]}
     ways = list(dict.fromkeys(protocol for protocol, _ in found))
     answerers = dict.fromkeys(who for _, who in found)
     return [(who, *(found[way, who] for way in ways), f"{kept[who] / 1e6:.2f}") for who in answerers]

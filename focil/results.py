@@ -58,7 +58,7 @@ def memory_points(results: list[dict]) -> list[dict]:
     found = {("experts", experts): [result["accuracy"]["sample-experts"]["final_average"] for result in results]}
     for index, budget in enumerate(results[0].get("budgets", [])):
         size = budget["router_bytes"]
-        found["router", size] = [result["budgets"][index]["sample-router"] for result in results]
+        found["router", size + kept["held_batches"]] = [result["budgets"][index]["sample-router"] for result in results]
         found["both", experts + size] = [result["budgets"][index]["sample"] for result in results]
     for (who, size), values in found.items():
         mean, half = mean_interval(values)

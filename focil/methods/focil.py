@@ -171,16 +171,16 @@ class Focil:
         waiting = 0  # held images that the router has not observed
         for images, labels in task.batches():
             if waiting >= task.room:
-                waiting = self._observe(task, waiting)
+                self._observe(task, waiting)
+                waiting = 0
             yield images, labels
             waiting += len(images)
         self._observe(task, waiting)
 
-    def _observe(self, task: Task, waiting: int) -> int:
+    def _observe(self, task: Task, waiting: int) -> None:
         if self.router:
             images, labels = task.held()
             self.router.observe(images[-waiting:], task.index, labels[-waiting:])
-        return 0
 
     def _new_router(self, image_shape: ImageShape, tasks: int) -> Router:
         options = self.options
