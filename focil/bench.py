@@ -172,7 +172,7 @@ class _Bench:
         groups = [[mask] for mask in masks] if convolutional else [masks]
         sgd, head = Sgd(precision=precision), self.head.detach()
         return [
-            Learners(self.backbone, store, group, [0.002] * len(group), [head] * len(group), [self.own] * len(group), sgd) for group in groups
+            Learners(self.backbone, [store] * len(group), group, [0.002] * len(group), [head] * len(group), [self.own] * len(group), sgd) for group in groups
         ]
 
 

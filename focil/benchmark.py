@@ -11,10 +11,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from focil.errors import FocilError
 from focil.methods.focil import FocilOptions
+from focil.shortcuts import SHORTCUTS, Shortcut
 
 
 class BenchmarkError(FocilError):
     """A params file or configuration that cannot be run; the message says what to change."""
+
+
+class AuditOptions(BaseModel):
+    """What a params file may say under `audit:`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shortcuts: tuple[Shortcut, ...] = Field(SHORTCUTS, min_length=1, description="what is switched on from ours and off from the release")
+    first_tasks: int | None = Field(None, ge=2, description="only the first tasks of the stream are learned; default: all")
 
 
 class Benchmark(BaseModel):
@@ -39,6 +49,7 @@ class Benchmark(BaseModel):
     backbone: Literal["mlp", "resnet18", "own"] = Field("mlp", description="own: a module that is handed over in Python")
     method: Literal["focil"] = "focil"
     focil: FocilOptions = FocilOptions()
+    audit: AuditOptions | None = Field(None, description="what the released code's shortcuts are worth, instead of one run")
     device: Literal["cpu", "cuda"] = Field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
     threads: int = Field(default_factory=lambda: available_cores(), ge=1)
 
@@ -47,6 +58,10 @@ class Benchmark(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise BenchmarkError(_explain(error, values)) from None
+        if self.audit and (self.audit.first_tasks or 2) > self.tasks:
+            raise BenchmarkError(f"'audit.first_tasks' is {self.audit.first_tasks}, but there are {self.tasks} tasks; lower it, or leave it out for all of them")
+        if self.audit and self.backbone == "own":
+            raise BenchmarkError("an audit rebuilds its network in new processes, so it takes a backbone by name: mlp or resnet18")
 
 
 def available_cores() -> int:
@@ -93,10 +108,14 @@ def _explain_one(item: dict, values: dict) -> str:
     *parents, key = item["loc"] or ("",)
     place = ".".join(map(str, item["loc"]))
     if item["type"] == "extra_forbidden":
-        known = list(FocilOptions.model_fields if parents else Benchmark.model_fields)
+        known = list(_options(parents).model_fields)
         close = difflib.get_close_matches(str(key), known, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
         return f"unknown key {place!r}; {hint}"
     if item["type"] == "missing":
         return f"{place!r} is missing; a benchmark needs name, data and tasks"
     return f"{place!r} is {item['input']!r}: {item['msg'].lower()}"
+
+
+def _options(parents: list) -> type[BaseModel]:
+    return {"focil": FocilOptions, "audit": AuditOptions}[parents[0]] if parents else Benchmark

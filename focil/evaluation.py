@@ -63,20 +63,7 @@ class Evaluation:
 
     def accuracy(self) -> dict[str, dict]:
         """{name: {matrix, final_average, average_incremental, backward_transfer, forgetting}}, null above the diagonal."""
-        sizes = self.test_images()
-        report = {}
-        for name, rows in self.rows.items():
-            matrix = np.full((len(rows), len(rows)), np.nan)
-            for i, row in enumerate(rows):
-                matrix[i, : i + 1] = row
-            report[name] = {
-                "matrix": [row + [None] * (len(rows) - len(row)) for row in rows],
-                "final_average": metrics.final_average(matrix),
-                "average_incremental": metrics.average_incremental(matrix, sizes),
-                "backward_transfer": metrics.backward_transfer(matrix),
-                "forgetting": metrics.forgetting(matrix),
-            }
-        return report
+        return {name: metrics.summarise(rows, self.test_images()) for name, rows in self.rows.items()}
 
     def routing(self, method: Experts) -> dict[str, list[list[float]]]:
         """Which task is answered for after the last task: {name: true task x answered}, shares of the task's test images."""

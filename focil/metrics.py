@@ -37,6 +37,20 @@ def forgetting(matrix: Matrix) -> float | None:
     return float(np.mean(np.array(best) - matrix[-1, :-1]))
 
 
+def summarise(rows: Sequence[Sequence[float]], test_sizes: Sequence[int]) -> dict:
+    """The matrix, from its rows a[i, 0..i], and every measure of it; null above the diagonal."""
+    matrix = np.full((len(rows), len(rows)), np.nan)
+    for i, row in enumerate(rows):
+        matrix[i, : i + 1] = row
+    return {
+        "matrix": [list(row) + [None] * (len(rows) - len(row)) for row in rows],
+        "final_average": final_average(matrix),
+        "average_incremental": average_incremental(matrix, test_sizes),
+        "backward_transfer": backward_transfer(matrix),
+        "forgetting": forgetting(matrix),
+    }
+
+
 def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean and half-width of the 95 % t interval over seeds; None for one seed."""
     values = np.asarray(values, dtype=float)

@@ -44,7 +44,7 @@ def halve(
     for number, batch in enumerate(batches, 1):
         held = again() if len(alive) == 1 else None
         scores = [group.step(*batch, held) for group in groups]
-        _record(alive, scores)
+        record(alive, scores)
         if number == rung and len(alive) > 1:
             groups, alive = _keep(groups, alive, start, (len(alive) + 1) // 2)
             rung, start, before = 2 * rung, number, start
@@ -53,7 +53,8 @@ def halve(
     return groups[0], alive[0]
 
 
-def _record(alive: list[Candidate], scores: list[tuple[Tensor, Tensor]]) -> None:
+def record(alive: Sequence[Candidate], scores: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Write down what each candidate scored on a batch: (accuracy, loss) of each group, a number for each of its candidates."""
     accuracies = [value for accuracy, _ in scores for value in accuracy.tolist()]
     losses = [value for _, loss in scores for value in loss.tolist()]
     for candidate, accuracy, loss in zip(alive, accuracies, losses, strict=True):
@@ -63,7 +64,11 @@ def _record(alive: list[Candidate], scores: list[tuple[Tensor, Tensor]]) -> None
 
 def _keep(groups: list[Learners], alive: list[Candidate], start: int, count: int) -> tuple[list[Learners], list[Candidate]]:
     ranked = sorted(range(len(alive)), key=lambda i: _merit(alive[i], start), reverse=True)
-    chosen = sorted(ranked[:count])
+    return select(groups, alive, sorted(ranked[:count]))
+
+
+def select(groups: Sequence[Learners], alive: Sequence[Candidate], chosen: Sequence[int]) -> tuple[list[Learners], list[Candidate]]:
+    """Go on with the chosen candidates only (positions, ascending)."""
     kept, offset = [], 0
     for group in groups:
         inside = [i - offset for i in chosen if offset <= i < offset + len(group)]

@@ -8,7 +8,10 @@ import numpy as np
 import torch
 
 # The position of a purpose is part of every stream: append, never reorder.
-PURPOSES = ("class order", "sample order", "initial weights", "head", "masks", "augmentation", "batch groups", "held batches", "patches")
+PURPOSES = (
+    "class order", "sample order", "initial weights", "head", "masks", "augmentation", "batch groups", "held batches", "patches",
+    "trials", "trial weights", "trial masks", "test crops",
+)  # fmt: skip
 
 
 def sequence(seed: int, purpose: str, *keys: int) -> np.random.SeedSequence:

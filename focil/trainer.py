@@ -78,14 +78,14 @@ class _Slot:
 class Learners:
     """C masked sub-networks of one backbone, one learning rate each, that take every step on the same batch.
 
-    backbone: the module; its own values are not used. store: dense weights that are shared and not changed here.
-    masks, rates, heads (classes, F), own: one entry per sub-network; the tensors are copied.
+    backbone: the module; its own values are not used. stores: dense weights by layer, not changed here (usually the same for all).
+    stores, masks, rates, heads (classes, F), own: one entry per sub-network; the tensors are copied.
     """
 
     def __init__(
         self,
         backbone: nn.Module,
-        store: Store,
+        stores: Sequence[Store],
         masks: Sequence[Mask],
         rates: Sequence[float],
         heads: Sequence[Tensor],
@@ -96,12 +96,13 @@ class Learners:
         parameters = dict(backbone.named_parameters())
         self.masks, self.rates, self.steps = list(masks), list(rates), 0
         self.buffers = [{n: t.clone() for n, t in tensors.items() if n not in parameters} for tensors in own]
-        weights = [masked_weights(store, mask) for mask in masks]
-        self._slots = [_masked_slot(name, [w[name] for w in weights], [m.new[name] for m in masks]) for name in store]
+        weights = [masked_weights(store, mask) for store, mask in zip(stores, masks, strict=True)]
+        layers = list(stores[0])
+        self._slots = [_masked_slot(name, [w[name] for w in weights], [m.new[name] for m in masks]) for name in layers]
         self._slots += [_dense_slot(name, [o[name] for o in own]) for name in own[0] if name in parameters]
         self._slots.append(_dense_slot("head", heads))
         self._values = torch.cat([slot.gather(slot.leaf.detach()) for slot in self._slots])
-        for slot in self._slots[: len(store)]:
+        for slot in self._slots[: len(layers)]:
             slot.leaf = slot.leaf.detach().to(getattr(torch, sgd.precision)).requires_grad_()
         self._velocity = torch.zeros_like(self._values)
         self._average = self._values.clone()
@@ -120,13 +121,11 @@ class Learners:
         if again is not None:
             images, labels = torch.cat([images, again[0]]), torch.cat([labels, again[1]])
         logits = self._forward(images)  # (C, B + again, classes)
-        losses = F.cross_entropy(
-            logits.flatten(0, 1), labels.repeat(len(self)), reduction="none", label_smoothing=self.sgd.label_smoothing
-        ).view(len(self), -1)
+        losses = self._losses(logits, labels)
         gradients = torch.autograd.grad(losses.mean(1).sum(), [slot.leaf for slot in self._slots], materialize_grads=True)
         with torch.no_grad():
             self._update(torch.cat([slot.gather(g) for slot, g in zip(self._slots, gradients, strict=True)]))
-        return (logits.detach()[:, :new].argmax(2) == labels[:new]).float().mean(1), losses.detach()[:, :new].mean(1)
+        return self._accuracy(logits.detach()[:, :new], labels[:new]), losses.detach()[:, :new].mean(1)
 
     def keep(self, which: Sequence[int]) -> None:
         """Go on with these sub-networks only (positions, ascending)."""
@@ -146,6 +145,13 @@ class Learners:
         own = {slot.name: tensors[slot.name].view_as(slot.leaf[0]) for slot in self._slots if slot.name in tensors}
         head = own.pop("head")
         return values, own | self.buffers[0], head
+
+    def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        flat = F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(self)), reduction="none", label_smoothing=self.sgd.label_smoothing)
+        return flat.view(len(self), -1)
+
+    def _accuracy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return (logits.argmax(2) == labels).float().mean(1)
 
     def _forward(self, images: Tensor) -> Tensor:
         self.backbone.train()

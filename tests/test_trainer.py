@@ -22,7 +22,7 @@ def setup(densities, rates, sgd=Sgd(), seed=0, owned=0.4):
     ledger.claim(ledger.draw(owned))
     masks = [ledger.draw(d) for d in densities]
     head = torch.randn(3, 100, generator=torch.Generator().manual_seed(1)) * 0.1
-    return store, masks, Learners(backbone, store, masks, rates, [head] * len(rates), [{}] * len(rates), sgd)
+    return store, masks, Learners(backbone, [store] * len(rates), masks, rates, [head] * len(rates), [{}] * len(rates), sgd)
 
 
 def batches(count, seed=0):
@@ -142,7 +142,7 @@ def test_a_weight_that_the_network_does_not_use_stays_as_it_is():
     backbone = backbones.build(Half, SHAPE, 0)
     store = {name: p.detach().clone() for name, p in backbone.named_parameters()}
     mask = Ledger(backbones.masked_shapes(backbone), 2, 0).draw(0.2)
-    learners = Learners(backbone, store, [mask], [0.1], [torch.randn(3, 8)], [{}], Sgd(weight_decay=0.0))
+    learners = Learners(backbone, [store], [mask], [0.1], [torch.randn(3, 8)], [{}], Sgd(weight_decay=0.0))
     for images, labels in batches(3):
         learners.step(images, labels)
     assert torch.equal(learners.finished()[0]["unused.weight"], store["unused.weight"].flatten()[mask.new["unused.weight"]])
@@ -158,7 +158,7 @@ def convolutions(groups, precision="float32", steps=4):
     candidates = [(ledger.draw(0.05), 0.0002), (ledger.draw(0.1), 0.0005)]  # small rates: rounding is not blown up by the steps
     learners = [
         Learners(
-            backbone, store, [candidates[i][0] for i in group], [candidates[i][1] for i in group], [head] * len(group),
+            backbone, [store] * len(group), [candidates[i][0] for i in group], [candidates[i][1] for i in group], [head] * len(group),
             [backbones.own_tensors(backbone)] * len(group), Sgd(precision=precision),
         )
         for group in groups

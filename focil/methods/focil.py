@@ -208,7 +208,7 @@ class Focil:
 
     def _learners(self, candidates: Sequence[Candidate]) -> list[Learners]:
         drawn = {c.sparsity: self.ledger.draw(1 - c.sparsity) for c in candidates}
-        head = self._new_head()
+        head = self._new_head(len(self.experts))
         own = backbones.own_tensors(self.backbone)
         options = self.options
         sgd = Sgd(options.momentum, options.weight_decay, options.averaging, options.label_smoothing, options.precision)
@@ -217,12 +217,18 @@ class Focil:
         groups = [[c] for c in candidates] if single else [list(candidates)]
         return [
             Learners(
-                self.backbone, self.store, [drawn[c.sparsity] for c in group], [c.lr for c in group], [head] * len(group), [own] * len(group), sgd
+                self.backbone,
+                [self.store] * len(group),
+                [drawn[c.sparsity] for c in group],
+                [c.lr for c in group],
+                [head] * len(group),
+                [own] * len(group),
+                sgd,
             )
             for group in groups
         ]
 
-    def _new_head(self) -> Tensor:
-        generator = seeds.torch_generator(self.seed, "head", len(self.experts))
+    def _new_head(self, task: int) -> Tensor:
+        generator = seeds.torch_generator(self.seed, "head", task)
         bound = self.features**-0.5
         return ((torch.rand(self.classes, self.features, generator=generator) * 2 - 1) * bound).to(self.device)
