@@ -1,6 +1,6 @@
 # focil: every command a reader needs. `make help` prints them.
 SUITE ?= default
-SUITE_default := digits-5
+SUITE_default := digits-5 audit-digits
 SUITE_paper := mnist-5 fashion-mnist-5 cifar100-10 cifar100-20 tiny-imagenet-100
 SEEDS_default := 0 1 2 3 4
 SEEDS ?= $(if $(RUN),0,$(or $(SEEDS_$(SUITE)),0))
@@ -24,12 +24,13 @@ help:  ## print this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */make \1\t/' | expand -t 18
 	@echo
 	@echo "make reproduce SUITE=paper    the five benchmarks of the paper (data is found through FOCIL_DATA, or downloaded)"
-	@echo "make reproduce RUN=mnist-5    one benchmark; SEEDS='0 1 2' chooses the seeds; -jN runs N benchmarks side by side"
+	@echo "make reproduce RUN=mnist-5    one params file; SEEDS='0 1 2' chooses the seeds; -jN runs N benchmarks side by side"
+	@echo "make reproduce RUN=audit-mnist SEEDS='0 1 2 3 4'    what the shortcuts of the released code are worth"
 	@echo "make reproduce TORCH=cpu      with the small CPU build of PyTorch"
 
 reproduce: $(addprefix run-,$(RUNS))  ## build the environment and run the suite into outputs/ (default: handwritten digits)
 	@if [ -z "$(strip $(RUNS))" ]; then echo "SUITE=$(SUITE) is unknown; use default or paper" >&2; exit 2; fi
-	@echo "Notebooks, pages and numbers are in outputs/NAME/seed-K/"
+	@echo "Notebooks, pages and numbers are in outputs/NAME/"
 
 # Side by side (-jN), each run gets its share of the cores.
 JOBS = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),$(if $(filter -j,$(MAKEFLAGS)),$(words $(RUNS)),1))

@@ -26,22 +26,20 @@ def _run(parsed: argparse.Namespace) -> None:
     from focil.reproduce import reproduce, table  # papermill and nbconvert take a second to import
 
     for params in parsed.params:
-        results = reproduce(
-            params, parsed.seed, parsed.out, threads=parsed.threads, development=parsed.development, fresh=parsed.fresh
-        )
-        print(f"{params.stem}{'-development' if parsed.development else ''}: final average accuracy, mean +- 95 % interval over seeds")
-        print(table(results), flush=True)
+        folder = reproduce(params, parsed.seed, parsed.out, threads=parsed.threads, development=parsed.development, fresh=parsed.fresh)
+        print(f"{folder.name}: final average accuracy, mean +- 95 % interval over seeds")
+        print(table(folder, parsed.seed), flush=True)
 
 
 def _list(parsed: argparse.Namespace) -> None:
     from focil.reproduce import table
-    from focil.results import read_results
 
     for path in sorted(parsed.params.glob("*.yaml")):
         benchmark = read_params(path)
-        print(f"{benchmark.name}: {benchmark.data}, {benchmark.tasks} tasks, {benchmark.backbone}, {benchmark.method}")
-        if results := read_results(parsed.out / benchmark.name):
-            print(table(results))
+        what = benchmark.method if benchmark.notebook == "benchmark" else benchmark.notebook
+        print(f"{benchmark.name}: {benchmark.data}, {benchmark.tasks} tasks, {benchmark.backbone}, {what}")
+        if found := table(parsed.out / benchmark.name):
+            print(found)
 
 
 def _verify(parsed: argparse.Namespace) -> None:

@@ -183,12 +183,13 @@ def train(benchmark: Benchmark, seed: int, training: Arm, wanted: Sequence[Arm],
         method.learn(task)
         for given in answers.values():
             given.after(method, task.index)
-    content = {
-        "identity": identity,
-        "arms": {name: given.report() | {"passes": float(np.mean(method.passes)), "chosen": method.report} for name, given in answers.items()},
+    about = {
+        "passes": float(np.mean(method.passes)),
+        "chosen": method.report,
         "trainable_share": [row["trainable_share"] for row in method.capacity()],
         "seconds": time.perf_counter() - start,
     }
+    content = {"identity": identity, "arms": {name: given.report() | about for name, given in answers.items()}}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as part:
         part.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
@@ -204,9 +205,22 @@ def effects(found: dict[str, list[dict]], shortcuts: Sequence[str]) -> Iterator[
 
 
 def leading(effects: Sequence[dict], count: int = 3) -> list[str]:
-    """The shortcuts that matter most: by the larger of their two effects on the accuracy as each code answers, either sign."""
-    largest: dict[str, float] = {}
+    """The shortcuts that matter most in both codes: by the smaller of their two effects on the accuracy as each code answers, either sign.
+
+    The larger one can be an accident of what else is on: without overlapping masks (R12) a start at zero (R4) leaves nothing to learn from.
+    """
+    sizes: dict[str, list[float]] = {}
     for effect in effects:
         if effect["measure"] == "answered":
-            largest[effect["shortcut"]] = max(largest.get(effect["shortcut"], 0.0), abs(effect["mean"]))
-    return sorted(largest, key=largest.get, reverse=True)[:count]
+            sizes.setdefault(effect["shortcut"], []).append(abs(effect["mean"]))
+    return sorted(sizes, key=lambda shortcut: min(sizes[shortcut]), reverse=True)[:count]
+
+
+def table(result: dict) -> list[str]:
+    """One line an arm: final averages in %, as it answers and by `oracle`, with 95 % intervals over seeds."""
+    lines = []
+    for name, reports in result["arms"].items():
+        found = [metrics.mean_interval([report[measure]["final_average"] for report in reports]) for measure in MEASURES]
+        told = [f"{100 * mean:5.1f}" + ("" if half is None else f" +- {100 * half:4.1f}") for mean, half in found]
+        lines.append(f"  {name:14} {told[0]} % ({reports[0]['protocol']}), oracle {told[1]} %, n = {len(reports)}")
+    return lines

@@ -53,6 +53,11 @@ class Benchmark(BaseModel):
     device: Literal["cpu", "cuda"] = Field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
     threads: int = Field(default_factory=lambda: available_cores(), ge=1)
 
+    @property
+    def notebook(self) -> str:
+        """The template that runs it: "benchmark" once per seed, any other once for all seeds."""
+        return "audit" if self.audit else "benchmark"
+
     def __init__(self, /, **values):
         try:
             super().__init__(**values)

@@ -1,16 +1,18 @@
 """The published numbers: outputs/reference, made from finished runs and small enough for git."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from focil import protocols
+from focil import audit, protocols
 from focil.errors import FocilError
 from focil.figures import accuracy, style
 from focil.figures.comparison import comparison
 from focil.figures.memory import memory
 from focil.published import PUBLISHED
 from focil.results import RESULT, memory_points, read_results, summary
+from focil.shortcuts import DESCRIBED
 
 KEPT_FIGURES = ("accuracy-curves.png", "batches.png", "competition.png", "occupancy.png", "routing.png", "search-candidates.png")
 HEAD = """# Reference results
@@ -31,21 +33,37 @@ def publish(outputs: Path, reference: Path, names: Sequence[str]) -> None:
     for a benchmark without finished runs.
     """
     for name in names:
-        results = read_results(outputs / name)
-        if not results:
+        if (outputs / name / RESULT).exists():
+            _publish_study(outputs / name, reference / name)
+        elif results := read_results(outputs / name):
+            _publish_runs(outputs / name, reference / name, results)
+        else:
             raise PublishError(f"{outputs / name} holds no finished run; start one with: python -m focil run params/{name}.yaml")
-        shutil.rmtree(reference / name, ignore_errors=True)
-        for result in results:
-            _copy_run(outputs / name / f"seed-{result['seed']}", reference / name / f"seed-{result['seed']}")
-        runs = [result["accuracy"] for result in results]
-        style.save(accuracy.summary(runs), reference / name / "summary.png")
-        if "budgets" in results[0]:
-            sizes = results[0]["data_bytes"]
-            picture = memory(memory_points(results), PUBLISHED.get(name, ()), sizes["training_set"], sizes["image"])
-            style.save(picture, reference / name / "memory.png")
-        if name in PUBLISHED:
-            style.save(comparison(runs, PUBLISHED[name]), reference / name / "comparison.png")
     (reference / "README.md").write_text(_readme(reference), encoding="utf-8")
+
+
+def _publish_study(study: Path, target: Path) -> None:
+    """A study's numbers and pictures: one result for all seeds."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    shutil.copy2(study / RESULT, target / RESULT)
+    for picture in sorted((study / "figures").glob("*.png")):
+        shutil.copy2(picture, target / picture.name)
+
+
+def _publish_runs(runs: Path, target: Path, results: list[dict]) -> None:
+    """The results of a benchmark, seed by seed, and the pictures that sum them up."""
+    shutil.rmtree(target, ignore_errors=True)
+    for result in results:
+        _copy_run(runs / f"seed-{result['seed']}", target / f"seed-{result['seed']}")
+    accuracies = [result["accuracy"] for result in results]
+    style.save(accuracy.summary(accuracies), target / "summary.png")
+    if "budgets" in results[0]:
+        sizes = results[0]["data_bytes"]
+        picture = memory(memory_points(results), PUBLISHED.get(target.name, ()), sizes["training_set"], sizes["image"])
+        style.save(picture, target / "memory.png")
+    if target.name in PUBLISHED:
+        style.save(comparison(accuracies, PUBLISHED[target.name]), target / "comparison.png")
 
 
 def _copy_run(run: Path, target: Path) -> None:
@@ -61,13 +79,40 @@ def _copy_run(run: Path, target: Path) -> None:
 def _readme(reference: Path) -> str:
     parts = [HEAD]
     for folder in sorted(path for path in reference.iterdir() if path.is_dir()):
-        results = read_results(folder)
-        rows = "\n".join(f"| {' | '.join(row)} |" for row in table(results))
-        parts.append(
-            f"## {folder.name}\n\n{_commands(folder.name, results)}\n\n| who answers | oracle | batch-10 | sample | MB |\n|---|---|---|---|---|\n{rows}\n\n"
-            f"{_rules(results)}Training took {_times(results)} ({results[0]['provenance']['device']}); n = {len(results)}.\n"
-        )
+        study = folder / RESULT
+        parts.append(_study_section(json.loads(study.read_text(encoding="utf-8"))) if study.exists() else _section(folder))
     return "\n".join(parts)
+
+
+def _section(folder: Path) -> str:
+    results = read_results(folder)
+    rows = "\n".join(f"| {' | '.join(row)} |" for row in table(results))
+    return (
+        f"## {folder.name}\n\n{_commands(folder.name, results)}\n\n| who answers | oracle | batch-10 | sample | MB |\n|---|---|---|---|---|\n{rows}\n\n"
+        f"{_rules(results)}Training took {_times(results)} ({results[0]['provenance']['device']}); n = {len(results)}.\n"
+    )
+
+
+def _study_section(result: dict) -> str:
+    name, seeds = result["benchmark"]["name"], " ".join(map(str, result["seeds"]))
+    rows = "\n".join(f"| {' | '.join(row)} |" for row in effects_table(result))
+    lines = "\n".join(f"    {line}" for line in audit.table(result))
+    return (
+        f"## {name}\n\n    python -m focil run params/{name}.yaml --seed {seeds}\n\nWhat each shortcut of the released code adds to the final average accuracy, in points, paired by "
+        f"seed, n = {len(result['seeds'])} ({result['provenance']['device']}).\n\n| | shortcut | from ours | in the release | from ours, oracle | in the release, oracle |\n"
+        f"|---|---|---|---|---|---|\n{rows}\n\n{lines}\n"
+    )
+
+
+def effects_table(result: dict) -> list[tuple[str, ...]]:
+    """One row for each shortcut of an audit: number, name, and what it adds from ours and in the release, as each answers and by oracle."""
+    found = {(e["shortcut"], e["base"], e["measure"]): _points(e["mean"], e["half"]) for e in result["effects"]}
+    shortcuts = dict.fromkeys(shortcut for shortcut, _, _ in found)
+    return [(s, DESCRIBED[s].name, *(found[s, base, m] for m in audit.MEASURES for base in ("ours", "release"))) for s in shortcuts]
+
+
+def _points(mean: float, half: float | None) -> str:
+    return f"{100 * mean:+.1f}" + ("" if half is None else f" +- {100 * half:.1f}")
 
 
 def _by_threads(results: Sequence[dict]) -> dict[int, list[dict]]:

@@ -14,14 +14,14 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
+from focil import audit
 from focil.benchmark import Benchmark, read_params
 from focil.errors import FocilError
 from focil.files import atomic_path
 from focil.results import RESULT, read_results, summary
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-TEMPLATE = REPOSITORY / "notebooks" / "benchmark.ipynb"
-NOTEBOOK, PAGE = "benchmark.ipynb", "benchmark.html"
+TEMPLATES = REPOSITORY / "notebooks"
 
 
 class ReproduceError(FocilError):
@@ -36,35 +36,42 @@ class IpcKernelManager(AsyncKernelManager):
         return "tcp" if sys.platform == "win32" else "ipc"
 
 
-def reproduce(params: Path, seeds: Sequence[int], outputs: Path, *, threads: int | None = None, development: bool = False, fresh: bool = False) -> list[dict]:
-    """Run a params file through the notebook, once per seed, and return the results.
+def reproduce(params: Path, seeds: Sequence[int], outputs: Path, *, threads: int | None = None, development: bool = False, fresh: bool = False) -> Path:
+    """Run a params file through its notebook and return the folder of its results, outputs/NAME.
 
-    A run that is complete is not run again; one that was interrupted continues. threads: cores for this run, default all.
-    development: on the development split, into outputs/NAME-development. fresh: delete what is there first.
+    A benchmark is run once per seed, into seed-K/ below; a study, such as an audit, once for all seeds. What is complete is not run again,
+    what was interrupted continues. threads: cores for this run, default all. development: on the development split, into
+    outputs/NAME-development. fresh: delete what is there first.
     Raises BenchmarkError, RunError and ReproduceError; the notebook of a failed run is kept beside as .part.ipynb.
     """
     benchmark = read_params(params, threads=threads)
     if development:
         benchmark = benchmark.model_copy(update={"name": f"{benchmark.name}-development", "development": True})
     folder = outputs / benchmark.name
-    for seed in seeds:
-        out = folder / f"seed-{seed}"
+    jobs = {folder: {"seeds": list(seeds)}} if is_study(benchmark) else {folder / f"seed-{seed}": {"seed": seed} for seed in seeds}
+    for out, which in jobs.items():
         if fresh and out.exists():
             shutil.rmtree(out)
-        if is_complete(out, benchmark, seed):
+        if is_complete(out, benchmark, which):
             print(f"{out}: complete, nothing to do (--fresh runs it again)", flush=True)
         else:
-            execute(TEMPLATE, out, {"config": benchmark.model_dump(mode="json"), "seed": seed, "out": str(out.resolve())})
-    return [result for result in read_results(folder) if result["seed"] in seeds]
+            config = benchmark.model_dump(mode="json")
+            execute(TEMPLATES / f"{benchmark.notebook}.ipynb", out, {"config": config, "out": str(out.resolve())} | which)
+    return folder
 
 
-def is_complete(out: Path, benchmark: Benchmark, seed: int) -> bool:
-    """Whether a folder holds the whole result of exactly this benchmark (the number of threads may differ)."""
-    if not all((out / name).exists() for name in (RESULT, NOTEBOOK, PAGE)):
+def is_study(benchmark: Benchmark) -> bool:
+    """Whether one notebook reads all seeds together."""
+    return benchmark.notebook != "benchmark"
+
+
+def is_complete(out: Path, benchmark: Benchmark, which: dict) -> bool:
+    """Whether a folder holds the whole result of exactly this benchmark and seed or seeds (the number of threads may differ)."""
+    if not all((out / name).exists() for name in (RESULT, f"{benchmark.notebook}.ipynb", f"{benchmark.notebook}.html")):
         return False
     result = json.loads((out / RESULT).read_text(encoding="utf-8"))
     recorded, wanted = result["benchmark"], benchmark.model_dump(mode="json")
-    return recorded | {"threads": 0} == wanted | {"threads": 0} and result["seed"] == seed
+    return recorded | {"threads": 0} == wanted | {"threads": 0} and all(result.get(key) == value for key, value in which.items())
 
 
 def execute(template: Path, out: Path, parameters: dict) -> None:
@@ -73,7 +80,7 @@ def execute(template: Path, out: Path, parameters: dict) -> None:
     if unknown := set(parameters) - known:
         raise ReproduceError(f"{template} has no parameter {', '.join(sorted(unknown))}; its cell tagged `parameters` has {', '.join(sorted(known))}")
     out.mkdir(parents=True, exist_ok=True)
-    part = out / NOTEBOOK.replace(".ipynb", ".part.ipynb")
+    part = out / f"{template.stem}.part.ipynb"
     try:
         papermill.execute_notebook(
             template,
@@ -89,9 +96,9 @@ def execute(template: Path, out: Path, parameters: dict) -> None:
     except PapermillExecutionError as error:
         raise ReproduceError(f"{error.ename}: {error.evalue}\n(the notebook up to the error: {part})") from None
     _settle_progress(part)
-    with atomic_path(out / PAGE) as page:
+    with atomic_path(out / f"{template.stem}.html") as page:
         page.write_text(render(part), encoding="utf-8")
-    part.replace(out / NOTEBOOK)
+    part.replace(out / template.name)
 
 
 def _settle_progress(notebook: Path) -> None:
@@ -109,12 +116,13 @@ def render(notebook: Path) -> str:
     return exporter.from_notebook_node(nbformat.read(notebook, as_version=4))[0]
 
 
-def table(results: Sequence[dict]) -> str:
-    """Final averages of one benchmark over its seeds, as lines of text."""
-    if not results:
-        return "no results"
+def table(folder: Path, seeds: Sequence[int] | None = None) -> str:
+    """Final averages of one benchmark over its seeds (those named, or all), or of a study's arms, as lines of text."""
+    if (folder / RESULT).exists():
+        return "\n".join(audit.table(json.loads((folder / RESULT).read_text(encoding="utf-8"))))
+    results = [result for result in read_results(folder) if seeds is None or result["seed"] in seeds]
     lines = []
-    for name, mean, half in summary(list(results)):
+    for name, mean, half in summary(results):
         interval = "" if half is None else f" +- {100 * half:.1f}"
         lines.append(f"  {name:18} {100 * mean:5.1f} %{interval}   (n = {len(results)})")
     return "\n".join(lines)

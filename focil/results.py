@@ -47,7 +47,7 @@ def read_results(folder: Path) -> list[dict]:
 
 def summary(results: list[dict]) -> Iterator[tuple[str, float, float | None]]:
     """(name of the accuracy, mean over seeds of the final average, half-width of the 95 % interval or None for one seed)."""
-    for name in results[0]["accuracy"]:
+    for name in results[0]["accuracy"] if results else ():
         yield name, *mean_interval([result["accuracy"][name]["final_average"] for result in results])
 
 

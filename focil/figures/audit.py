@@ -115,7 +115,7 @@ def _finding(effects: Sequence[Effect], leading: Sequence[str]) -> str:
         found = {e["base"]: e for e in effects if e["shortcut"] == shortcut and e["measure"] == "answered"}
         return f"{shortcut} {DESCRIBED[shortcut].name} ({100 * found['ours']['mean']:+.0f} from ours, {100 * found['release']['mean']:+.0f} in the release)"
 
-    return "What matters most, in points: " + "; ".join(both(shortcut) for shortcut in leading)
+    return "What matters most in both codes, in points: " + "; ".join(both(shortcut) for shortcut in leading)
 
 
 def _interval(reports: Sequence[Mapping], measure: str) -> tuple[float, float | None]:
