@@ -3,7 +3,7 @@
 import difflib
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import yaml
@@ -11,7 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from focil.errors import FocilError
 from focil.methods.focil import FocilOptions
+from focil.methods.offline import OfflineOptions
 from focil.shortcuts import SHORTCUTS, Shortcut
+
+
+NetworkName = Literal["convnet2", "resnet14", "resnet20", "resnet26", "resnet32", "resnet18-imagenet"]
+MethodName = Literal["finetune", "replay", "icarl", "wa", "der", "memo", "joint"]
+METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 
 
 class BenchmarkError(FocilError):
@@ -25,6 +31,35 @@ class AuditOptions(BaseModel):
 
     shortcuts: tuple[Shortcut, ...] = Field(SHORTCUTS, min_length=1, description="what is switched on from ours and off from the release")
     first_tasks: int | None = Field(None, ge=2, description="only the first tasks of the stream are learned; default: all")
+
+
+class Point(BaseModel):
+    """One budget of memory, and the network of the methods that grow with the tasks.
+
+    anchor: whose exemplars are given, `der` or `single` (one network); the others get what fits in the same bytes. `each`: every method has
+    as many, whatever its networks take.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: NetworkName
+    exemplars: int = Field(ge=1)
+    anchor: Literal["der", "single", "each"] = "der"
+    methods: tuple[MethodName, ...] | None = Field(None, min_length=1, description="only these of the study's methods; default: all")
+
+
+class MemoOptions(BaseModel):
+    """What a params file may say under `memo:` and `layers:`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    methods: tuple[MethodName, ...] = Field(METHOD_NAMES, min_length=1)
+    network: NetworkName = Field("resnet32", description="of the methods with one network")
+    points: tuple[Point, ...] = Field(min_length=1, description="budgets; finetuning and joint training are run once for all")
+    first_classes: int | None = Field(None, ge=1, description="classes of the first task where it is larger")
+    last_shared: str | None = Field(None, description="MEMO's last generalized block; default: the network's own")
+    brightness: float = Field(0.0, ge=0, le=1, description="training images times 1 - b to 1 + b")
+    training: OfflineOptions = OfflineOptions()
 
 
 class Benchmark(BaseModel):
@@ -50,13 +85,14 @@ class Benchmark(BaseModel):
     method: Literal["focil"] = "focil"
     focil: FocilOptions = FocilOptions()
     audit: AuditOptions | None = Field(None, description="what the released code's shortcuts are worth, instead of one run")
+    memo: MemoOptions | None = Field(None, description="a model or exemplars: offline methods at equal memory, instead of one run")
     device: Literal["cpu", "cuda"] = Field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
     threads: int = Field(default_factory=lambda: available_cores(), ge=1)
 
     @property
     def notebook(self) -> str:
         """The template that runs it: "benchmark" once per seed, any other once for all seeds."""
-        return "audit" if self.audit else "benchmark"
+        return next((name for name, field in (("audit", self.audit), ("memory", self.memo)) if field), "benchmark")
 
     def __init__(self, /, **values):
         try:
@@ -123,4 +159,7 @@ def _explain_one(item: dict, values: dict) -> str:
 
 
 def _options(parents: list) -> type[BaseModel]:
-    return {"focil": FocilOptions, "audit": AuditOptions}[parents[0]] if parents else Benchmark
+    if not parents:
+        return Benchmark
+    found = {"focil": FocilOptions, "audit": AuditOptions, "memo": MemoOptions}[parents[0]]
+    return {"training": OfflineOptions, "points": Point}[parents[1]] if len(parents) > 1 else found

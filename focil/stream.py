@@ -4,7 +4,7 @@ The data set is one uint8 tensor on the device; a task is a list of its rows, an
 tensor operations.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,18 +23,22 @@ class StreamError(FocilError):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random crop after padding by `crop` pixels, and horizontal flip; 0 and False change nothing."""
+    """Random crop after padding by `crop` pixels, horizontal flip, and brightness times 1 - b to 1 + b; 0 and False change nothing."""
 
     crop: int = 0
     flip: bool = False
+    brightness: float = 0.0
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W), one random crop and one coin per image, for the whole batch at once."""
+        """(B, C, H, W) -> (B, C, H, W), one crop, one coin and one factor per image, for the whole batch at once."""
         if self.crop:
             images = _random_crop(images, self.crop, generator)
         if self.flip:
             coins = torch.rand(len(images), generator=generator, device=images.device) < 0.5
             images = torch.where(coins[:, None, None, None], images.flip(3), images)
+        if self.brightness:
+            factors = 1 + self.brightness * (2 * torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) - 1)
+            images = (images * factors).clamp_(0, 255)
         return images
 
 
@@ -48,22 +52,30 @@ def _random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor
     return padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def class_order(data: Dataset, tasks: int, seed: int, order: str = "natural") -> np.ndarray:
+def class_order(data: Dataset, tasks: int, seed: int, order: str = "natural", first: int | None = None) -> np.ndarray | list[np.ndarray]:
     """Class ids task by task, (tasks, classes per task) int64: `natural`, or `shuffled` by the seed.
 
+    first: classes of the first task where it is larger; the others share the rest equally, and the result is a list of arrays.
     Raises StreamError for another order, or if the tasks do not divide the classes.
     """
     if order not in ("natural", "shuffled"):
         raise StreamError(f"class order {order!r} is unknown; choose natural or shuffled")
     classes = data.num_classes
+    ids = np.arange(classes)
+    if order == "shuffled":
+        ids = seeds.numpy_generator(seed, "class order").permutation(ids)
+    if first is not None:
+        if tasks < 2 or not 0 < first < classes or (classes - first) % (tasks - 1):
+            raise StreamError(
+                f"{classes} classes of {data.name} cannot be split into a first task of {first} and {tasks - 1} others of equal size; "
+                "change first_classes or tasks in the params file"
+            )
+        return [ids[:first], *ids[first:].reshape(tasks - 1, -1)]
     if tasks < 1 or classes % tasks:
         divisors = [t for t in range(1, classes + 1) if classes % t == 0]
         raise StreamError(
             f"{classes} classes of {data.name} cannot be split into {tasks} tasks of equal size; choose tasks from {divisors} in the params file"
         )
-    ids = np.arange(classes)
-    if order == "shuffled":
-        ids = seeds.numpy_generator(seed, "class order").permutation(ids)
     return ids.reshape(tasks, -1)
 
 
@@ -104,6 +116,15 @@ class Task:
             )
         self._passes_left -= 1
         return self._read(self._stream.passes - self._passes_left - 1)
+
+    def images(self) -> tuple[Tensor, Tensor]:
+        """All training images of the task (N, C, H, W) uint8 and their labels (N,): for offline methods, which store them while they learn it.
+
+        Raises StreamError for a stream of one pass.
+        """
+        if self._stream.passes == 1:
+            raise StreamError(f"the stream has one pass, so the images of task {self.index} cannot be had all at once; open it with more passes")
+        return self._stream.train[torch.as_tensor(self._rows, device=self._stream.device)], self._labels(self._rows)
 
     def held(self) -> tuple[Tensor, Tensor]:
         """The held images (N, C, H, W), normalised and not augmented, in the order of the stream, and their labels (N,)."""
@@ -150,7 +171,7 @@ class Task:
 class Stream:
     """Tasks of a data set in order, each readable `passes` times.
 
-    data: the data set. order: class ids (tasks, classes per task), see `class_order`. seed: of the run; sample order and
+    data: the data set. order: class ids task by task, see `class_order`. seed: of the run; sample order and
     augmentation have streams of their own, so a task reads the same however often the run was interrupted before it. hold: number
     of a task's last batches that are held, at least 1. `on_draw` is called with the number of images of each batch that is drawn.
     """
@@ -158,7 +179,7 @@ class Stream:
     def __init__(
         self,
         data: Dataset,
-        order: np.ndarray,
+        order: np.ndarray | list[np.ndarray],
         seed: int,
         *,
         batch_size: int = 10,
@@ -189,15 +210,19 @@ class Stream:
 
     def test_task(self) -> np.ndarray:
         """Task index of every test image, (N,) int64."""
-        return self._of_class(np.repeat(np.arange(len(self.order)), self.order.shape[1]))[self.data.y_test]
+        return self._of_class([np.full(len(classes), task) for task, classes in enumerate(self.order)])[self.data.y_test]
 
     def test_label(self) -> np.ndarray:
         """Label of every test image inside its task, (N,) int64."""
-        return self._of_class(np.tile(np.arange(self.order.shape[1]), len(self.order)))[self.data.y_test]
+        return self._of_class([np.arange(len(classes)) for classes in self.order])[self.data.y_test]
 
-    def _of_class(self, by_position: np.ndarray) -> np.ndarray:
-        table = np.empty(self.order.size, dtype=np.int64)
-        table[self.order.ravel()] = by_position
+    def test_position(self) -> np.ndarray:
+        """Position of every test image's class in the order of the stream, (N,) int64."""
+        return self._of_class([np.arange(self.data.num_classes)])[self.data.y_test]
+
+    def _of_class(self, by_position: Sequence[np.ndarray]) -> np.ndarray:
+        table = np.empty(self.data.num_classes, dtype=np.int64)
+        table[np.concatenate(self.order)] = np.concatenate(by_position)
         return table
 
 

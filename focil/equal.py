@@ -1,0 +1,240 @@
+"""The study of equal memory: every offline method at every budget, from the same images in the same order.
+
+Budgets follow MEMO (Zhou et al. 2023, section 5): one method's networks and exemplars set the bytes, and the others may keep what fits in them.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from focil import layers, memory, metrics, split
+from focil.benchmark import Benchmark, Point
+from focil.datasets import Dataset
+from focil.files import atomic_path
+from focil.memory import Growth, Size
+from focil.methods.der import Der
+from focil.methods.finetune import Finetune
+from focil.methods.icarl import Icarl
+from focil.methods.joint import Joint
+from focil.methods.memo import Memo
+from focil.methods.offline import Offline
+from focil.methods.replay import Replay
+from focil.methods.wa import Wa
+from focil.schedule import schedule
+from focil.stream import Augmentation, Stream, class_order
+from focil.studies import Job, Study, advance, load_data
+
+METHODS: dict[str, type[Offline]] = {"finetune": Finetune, "replay": Replay, "icarl": Icarl, "wa": Wa, "der": Der, "memo": Memo, "joint": Joint}
+GROWTH: dict[str, Growth] = {"der": "der", "memo": "memo"}  # the others have a single network
+BOUNDS = ("finetune", "joint")  # without a budget
+SAVE_EVERY = 60  # seconds between checkpoints inside a task
+
+
+class Setting(NamedTuple):
+    """What a job trains."""
+
+    method: str
+    network: str
+    exemplars: int
+
+
+class Equal(Study):
+    """`settings` says who has what at each point; `finish` reads all of it together."""
+
+    unit = "image"
+
+    def __init__(self, out: str | Path, benchmark: Benchmark, seeds: list[int]):
+        super().__init__(out, benchmark, seeds)
+        self.sizes = [len(classes) for classes in order_of(benchmark, self.data, 0)]
+        self.settings = {(m, number): self._setting(m, point) for number, point in enumerate(benchmark.memo.points) for m in self._methods(point)}
+
+    def jobs(self) -> list[Job]:
+        """One per seed and distinct setting, in the order of the methods."""
+        distinct = dict.fromkeys(self.settings.values())
+        return [Job(seed, "-".join(map(str, setting)), passes(self.benchmark, self.data, self.sizes, setting), setting) for setting in distinct for seed in self.seeds]
+
+    def budgets(self) -> list[dict]:
+        """By point: its bytes, and each method's network, exemplars and bytes by the published account."""
+        image, tasks = self.data.x_train[0].nbytes, len(self.sizes)
+        found = []
+        for number, point in enumerate(self.benchmark.memo.points):
+            settings = {method: self.settings[method, number] for method in self._methods(point)}
+            found.append(
+                {
+                    "budget": None if point.anchor == "each" else self._budget(point),
+                    "methods": {
+                        method: s._asdict() | {"bytes": memory.model_bytes(growth(method), self._size(s.network), tasks) + s.exemplars * image}
+                        for method, s in settings.items()
+                    },
+                }
+            )
+        return found
+
+    def finish(self) -> dict:
+        """All numbers, written to result.json. Raises StudyError while trainings are missing."""
+        found: dict[str, list[dict]] = {}
+        for job in self.jobs():
+            if (content := self.read(job)) is not None:
+                found.setdefault(job.name, []).append({key: value for key, value in content.items() if key != "identity"})
+        names = {key: "-".join(map(str, setting)) for key, setting in self.settings.items()}
+        points = [budget | {"runs": {m: names[m, number] for m in budget["methods"]}} for number, budget in enumerate(self.budgets())]
+        image, whole = self.data.x_train[0].nbytes, self._size(self.benchmark.memo.network).whole
+        about = {"image_bytes": image, "exemplars_of_a_network": memory.in_exemplars(memory.FLOAT * whole, image), "sizes": self.sizes}
+        return self.write(about | {"points": points, "runs": found})
+
+    def _methods(self, point: Point) -> list[str]:
+        return [method for method in self.benchmark.memo.methods if point.methods is None or method in point.methods]
+
+    def _setting(self, method: str, point: Point) -> Setting:
+        if method in BOUNDS:
+            return Setting(method, self.benchmark.memo.network, 0)
+        network = point.network if method in GROWTH else self.benchmark.memo.network
+        if point.anchor == "each":
+            return Setting(method, network, point.exemplars)
+        image, tasks = self.data.x_train[0].nbytes, len(self.sizes)
+        return Setting(method, network, memory.exemplars_within(self._budget(point), growth(method), self._size(network), tasks, image))
+
+    def _budget(self, point: Point) -> int:
+        network = point.network if point.anchor == "der" else self.benchmark.memo.network
+        return memory.budget_of(point.anchor, self._size(network), len(self.sizes), point.exemplars, self.data.x_train[0].nbytes)
+
+    def _size(self, network: str) -> Size:
+        last = self.benchmark.memo.last_shared
+        parts = split.build(network, self.data.image_shape, 0, last)
+        return Size(split.parameters(parts.generalized), split.parameters(parts.specialised))
+
+
+def growth(method: str) -> Growth:
+    """How a method's networks grow with the tasks."""
+    return GROWTH.get(method, "single")
+
+
+def order_of(benchmark: Benchmark, data: Dataset, seed: int) -> Any:
+    """Class ids task by task."""
+    return class_order(data, benchmark.tasks, seed, benchmark.class_order, benchmark.memo.first_classes)
+
+
+def passes(benchmark: Benchmark, data: Dataset, sizes: list[int], setting: Setting) -> int:
+    """Training images that a job will pass through its network, about: new ones and exemplars, in all epochs."""
+    per_class, options = len(data.x_train) / data.num_classes, benchmark.memo.training
+    total, seen = 0.0, 0
+    for task, classes in enumerate(sizes):
+        kept = seen * per_class if setting.method == "joint" else min(setting.exemplars, seen * per_class)
+        epochs = schedule(options.schedule, task == 0, options.lr, options.cpu_epochs).epochs
+        total += epochs * (classes * per_class + kept)
+        seen += classes
+    return round(total)
+
+
+def build(benchmark: Benchmark, data: Dataset, seed: int, setting: Setting) -> Offline:
+    """A method before its first task, with its stream."""
+    memo, order = benchmark.memo, order_of(benchmark, data, seed)
+    stream = Stream(
+        data,
+        order,
+        seed,
+        passes=1_000,  # offline: as many as the schedule asks for
+        augmentation=Augmentation(benchmark.crop, benchmark.flip, memo.brightness),
+        device=benchmark.device,
+    )
+    sizes = [len(classes) for classes in order]
+    return METHODS[setting.method](setting.network, data.image_shape, sizes, seed, stream, memo.training, setting.exemplars, memo.last_shared)
+
+
+def train(benchmark: Benchmark, job: Job, path: Path) -> dict:
+    """Train one method over all tasks and return what a result says of it; a checkpoint beside `path` lets it continue inside a task."""
+    data = load_data(benchmark)
+    method = build(benchmark, data, job.seed, job.what)
+    checkpoint, stages = path.with_suffix(".pt"), Stages(method.stream)
+    seconds = {"before": 0.0, "start": time.perf_counter(), "saved": time.perf_counter()}
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        method.load(state["method"])
+        stages.__dict__.update(state["stages"])
+        seconds["before"] = state["seconds"]
+        advance(round(job.size * state["share"]))
+    seen = [0]
+
+    def count(images: int) -> None:
+        seen[0] += images
+        advance(images)
+
+    def save(always: bool = False) -> None:
+        if not always and time.perf_counter() < seconds["saved"] + SAVE_EVERY:
+            return
+        seconds["saved"] = time.perf_counter()
+        spent = seconds["before"] + seconds["saved"] - seconds["start"]
+        content = {"method": method.state(), "stages": stages.state(), "seconds": spent, "share": min(1.0, seen[0] / job.size)}
+        with atomic_path(checkpoint) as part:
+            torch.save(content, part)
+
+    method.stream.on_draw = count
+    for task in list(method.stream)[method.done :]:
+        method.learn(task, save)
+        stages.after(method)
+        save()
+    checkpoint.unlink(missing_ok=True)
+    found = job.what._asdict() | stages.report(method) | {"layers": method.report, "seconds": seconds["before"] + time.perf_counter() - seconds["start"]}
+    names = list(method.grams[0])
+    return found | {"cka": {name: layers.cka_matrix(grams[name] for grams in method.grams) for name in names}}
+
+
+Equal.worker = staticmethod(train)
+
+
+class Stages:
+    """Accuracy and memory after every task: all classes seen compete (`sample`), or the task is given (`oracle`)."""
+
+    def __init__(self, stream: Stream):
+        self.stream = stream
+        self.rows: dict[str, list[list[float]]] = {"sample": [], "oracle": []}
+        self.accuracy: list[float] = []  # over all classes seen, every test image the same weight
+        self.memory: list[dict] = []
+        self.confusion: list[list[int]] = []
+
+    def after(self, method: Offline) -> None:
+        """Score the test images of the tasks learned so far."""
+        tasks, position = self.stream.test_task(), self.stream.test_position()
+        seen = np.flatnonzero(tasks < method.done)
+        images = self.stream.test[torch.as_tensor(seen, device=self.stream.device)]
+        scores = np.concatenate([method.scores(self.stream.prepare(part)).cpu().numpy() for part in images.split(1000)])
+        task, true = tasks[seen], position[seen]
+        owner = np.repeat(np.arange(method.done), method.sizes[: method.done])
+        answers = {"sample": scores.argmax(1), "oracle": np.where(owner == task[:, None], scores, -np.inf).argmax(1)}
+        for protocol, answered in answers.items():
+            self.rows[protocol].append([float((answered == true)[task == t].mean()) for t in range(method.done)])
+        self.accuracy.append(float((answers["sample"] == true).mean()))
+        self.memory.append({"counted": method.memory(), "published": method.published_memory()})
+        count = scores.shape[1]
+        self.confusion = np.bincount(true * count + answers["sample"], minlength=count * count).reshape(count, count).tolist()
+
+    def state(self) -> dict:
+        """For a checkpoint."""
+        return {key: value for key, value in self.__dict__.items() if key != "stream"}
+
+    def report(self, method: Offline) -> dict:
+        """Everything as plain values. last, average: accuracy over all classes seen, after the last task and on average over tasks."""
+        sizes = np.bincount(self.stream.test_task()).tolist()
+        found = {protocol: metrics.summarise(rows, sizes) for protocol, rows in self.rows.items()}
+        return found | {
+            "stages": self.accuracy,
+            "last": self.accuracy[-1],
+            "average": float(np.mean(self.accuracy)),
+            "memory": self.memory,
+            "confusion": self.confusion,
+            "stored": len(method.exemplars),
+        }
+
+
+def curves(result: dict) -> Iterator[tuple[str, list[float], list[list[float]], list[list[float]]]]:
+    """(method, bytes of each point, average and last accuracy of each seed at each point), for methods with a budget."""
+    for method in result["benchmark"]["memo"]["methods"]:
+        if method not in BOUNDS:
+            points = [point for point in result["points"] if method in point["runs"]]
+            runs = [result["runs"][point["runs"][method]] for point in points]
+            used = [point["methods"][method]["bytes"] for point in points]
+            yield method, used, [[run["average"] for run in seeds] for seeds in runs], [[run["last"] for run in seeds] for seeds in runs]

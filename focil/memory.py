@@ -1,0 +1,65 @@
+"""The memory account: what models and stored images take, and how many exemplars each method may keep within the same bytes.
+
+As published (MEMO, section 5 and the survey that repeats it): float32 parameters of the networks without their heads, and images as uint8. DER with
+its exemplars sets the budget after the last task; whoever keeps a smaller model may keep more exemplars. Everything counted: heads, buffers,
+labels, teachers, routers too, at every task; methods say it themselves (`memory()`).
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from focil.errors import FocilError
+
+FLOAT = 4  # bytes of a float32 parameter
+MIB = 2**20
+Growth = Literal["single", "memo", "der"]
+
+
+class AccountError(FocilError, ValueError):
+    """A budget that cannot be divided as asked; the message says what to change."""
+
+
+class Size(NamedTuple):
+    """Parameters of a network, without its head: shared by all tasks, and of one task."""
+
+    generalized: int
+    specialised: int
+
+    @property
+    def whole(self) -> int:
+        """Parameters of one network."""
+        return self.generalized + self.specialised
+
+
+def model_bytes(growth: Growth, size: Size, tasks: int) -> int:
+    """Bytes of a method's networks after `tasks` tasks: one network, shared blocks and one deep part a task, or a network a task."""
+    count = {"single": size.whole, "memo": size.generalized + tasks * size.specialised, "der": tasks * size.whole}[growth]
+    return FLOAT * count
+
+
+def exemplars_within(budget: int, growth: Growth, size: Size, tasks: int, image_bytes: int) -> int:
+    """Whole exemplars that fit in `budget` bytes beside the networks after `tasks` tasks. Raises AccountError if the networks alone do not fit."""
+    left = budget - model_bytes(growth, size, tasks)
+    if left < 0:
+        raise AccountError(
+            f"the networks of {growth!r} take {model_bytes(growth, size, tasks):,} bytes after {tasks} tasks, more than the budget of {budget:,}; "
+            "raise the budget, or take a smaller network for it"
+        )
+    return left // image_bytes
+
+
+def budget_of(growth: Growth, size: Size, tasks: int, exemplars: int, image_bytes: int) -> int:
+    """Bytes of a method's networks after `tasks` tasks and of its exemplars: the budget that others are given."""
+    return model_bytes(growth, size, tasks) + exemplars * image_bytes
+
+
+def in_exemplars(nbytes: int, image_bytes: int) -> float:
+    """Bytes as a number of images: 463 504 float32 parameters are 603.5 CIFAR exemplars."""
+    return nbytes / image_bytes
+
+
+def auc(megabytes: Sequence[float], accuracies: Sequence[float]) -> float:
+    """Area under accuracy (a share) over memory, by trapezoids (MEMO, section 5: AUC-A of average, AUC-L of last accuracy)."""
+    return float(np.trapezoid(accuracies, megabytes))

@@ -1,0 +1,9 @@
+"""DER (Yan et al. 2021) as MEMO's paper has it: a whole network per task; otherwise MEMO's loss, growth and aligning."""
+
+from focil.methods.memo import Memo
+
+
+class Der(Memo):
+    """MEMO that shares no block."""
+
+    shares = False

@@ -1,0 +1,7 @@
+"""Finetuning: each task is learned with nothing kept of the old ones. The lower bound."""
+
+from focil.methods.offline import Offline
+
+
+class Finetune(Offline):
+    """One network, no exemplars, no other precaution."""

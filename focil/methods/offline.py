@@ -1,0 +1,294 @@
+"""What the offline methods share: several epochs over a task's images and the stored exemplars, and checkpoints between epochs."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from focil import seeds, split
+from focil.backbones import ImageShape, Precision
+from focil.exemplars import Exemplars
+from focil.layers import Watch, gram
+from focil.schedule import Kind, schedule
+from focil.stream import Stream, Task
+
+CHUNK = 500  # images scored at a time
+PROBES = 200  # test images whose activations are compared between tasks
+TEMPERATURE = 2.0  # of distillation (iCaRL, WA)
+
+
+class OfflineOptions(BaseModel):
+    """How every offline method trains: what a params file may say under `memo: training:`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    schedule: Kind = Field("cpu", description="paper: 200 then 170 epochs in steps; cosine: the same epochs; cpu: cpu_epochs, cosine")
+    cpu_epochs: int = Field(6, ge=1, description="epochs of every task with the schedule cpu")
+    lr: Annotated[float, Field(gt=0)] = 0.1
+    momentum: float = Field(0.9, ge=0, lt=1)
+    batch_size: int = Field(128, ge=2)
+    shared_blocks: Literal["trained", "frozen"] = Field("trained", description="MEMO: generalized blocks after the first task")
+    aligning: Literal["published", "shrink"] = Field("published", description="shrink: new head rows are never made longer, as short training would ask for")
+    precision: Precision = Field("float32", description="of the passes through the networks")
+
+
+class Offline:
+    """One network with a growing head that learns tasks in epochs: finetuning, and the base of the other methods.
+
+    network: name or factory (see `split.build`). sizes: classes of each task. exemplars: stored images, at most, of all classes.
+    `learn` calls `on_epoch` after each epoch; `state` may be taken there, and after `load` the same `learn(task)` continues.
+    """
+
+    shares = True  # whether tasks share the network's blocks up to `last_shared`; DER shares none
+
+    def __init__(
+        self,
+        network: str | split.Factory,
+        image_shape: ImageShape,
+        sizes: Sequence[int],
+        seed: int,
+        stream: Stream,
+        options: OfflineOptions = OfflineOptions(),
+        exemplars: int = 0,
+        last_shared: str | None = None,
+    ):
+        self.options, self.seed, self.sizes, self.stream, self.device = options, seed, list(sizes), stream, stream.device
+        self.exemplars = Exemplars(exemplars, sum(sizes), len(stream.train))
+        self.net = self._network(split.build(network, image_shape, seed, last_shared if self.shares else "")).to(self.device)
+        self.done = 0  # tasks learned
+        self.epoch = 0  # epochs of the task that is being learned
+        self.report: list[dict] = []  # by task: gradient norm and shift of each block
+        self.grams: list[dict[str, Tensor]] = []  # by task: what the newest path makes of the probe images, by block
+        self._optimiser_state: dict | None = None
+        self._watch_state: dict | None = None
+
+    def learn(self, task: Task, on_epoch: Callable[[], object] = lambda: None) -> None:
+        """Learn the task's images and the exemplars together, then choose exemplars of the new classes."""
+        images, labels = task.images()
+        labels = labels + sum(self.sizes[: self.done])
+        if not self.epoch:
+            self._grow(task.index)
+        self._fit(*self._with_exemplars(images, labels), on_epoch)
+        self._after(images, labels)
+        self._store(images, labels)
+        self.grams.append(self._grams())
+        self.done, self.epoch = self.done + 1, 0
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Logits (N, classes seen) for normalised images (N, C, H, W), classes in the order in which they came."""
+        return self._in_chunks(lambda part: self.net(part), images)
+
+    def memory(self) -> dict[str, int]:
+        """Bytes that must be kept between tasks, and of what is needed beside while a task is learned."""
+        return {
+            "networks": sum(p.nbytes for p in self._blocks_parameters()),
+            "buffers": sum(b.nbytes for b in self.net.buffers()),
+            "heads": sum(p.nbytes for p in self.net.head.parameters()),
+            "exemplars": self.exemplars.nbytes,
+            "labels": 8 * len(self.exemplars),
+            "teacher": 0,
+        }
+
+    def published_memory(self) -> dict[str, int]:
+        """The published account: parameters of the networks without heads, and stored images."""
+        return {"networks": self.memory()["networks"], "exemplars": self.exemplars.nbytes}
+
+    def state(self) -> dict:
+        """Tensors and plain values from which `load` goes on, between tasks or between epochs."""
+        return {
+            "done": self.done,
+            "epoch": self.epoch,
+            "net": self.net.state_dict(),
+            "optimiser": self._optimiser_state,
+            "watch": self._watch_state,
+            "exemplars": self.exemplars.images,
+            "report": self.report,
+            "grams": self.grams,
+        }
+
+    def load(self, state: dict) -> None:
+        """Continue from a `state`."""
+        for task in range(state["done"] + bool(state["epoch"])):
+            self._grow(task)
+            self.done += task < state["done"]
+        self.net.load_state_dict(state["net"])
+        self.epoch, self.report, self.grams = state["epoch"], state["report"], state["grams"]
+        self.exemplars.images = [images.to(self.device) for images in state["exemplars"]]
+        self._optimiser_state, self._watch_state = state["optimiser"], state["watch"]
+
+    # What a method may do differently
+
+    def _network(self, parts: split.Split) -> nn.Module:
+        return SingleNet(parts)
+
+    def _grow(self, task: int) -> None:
+        """Make room for the task's classes."""
+        with self._seeded("head", task):
+            self.net.widen(self.sizes[task])
+        self.net.to(self.device)
+
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(self.net(images).float(), labels)
+
+    def _after(self, images: Tensor, labels: Tensor) -> None:
+        """What follows the last epoch of a task, before its exemplars are chosen."""
+
+    def _with_exemplars(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        stored = self.exemplars.all()
+        return (images, labels) if stored is None else (torch.cat([images, stored[0]]), torch.cat([labels, stored[1]]))
+
+    def _align(self) -> None:
+        if self.done:
+            align(self.net.head, self.sizes[self.done], 1.0 if self.options.aligning == "shrink" else torch.inf)
+
+    # Training
+
+    def _fit(self, images: Tensor, labels: Tensor, on_epoch: Callable[[], object]) -> None:
+        options = self.options
+        plan = schedule(options.schedule, self.done == 0, options.lr, options.cpu_epochs)
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        optimiser = torch.optim.SGD(trained, lr=plan.lr, momentum=options.momentum, weight_decay=plan.weight_decay)
+        watch = Watch(self.net.newest_blocks())
+        if self.epoch:
+            optimiser.load_state_dict(self._optimiser_state)
+            watch.load(self._watch_state)
+        batches = -(-len(images) // options.batch_size)
+        for epoch in range(self.epoch, plan.epochs):
+            for number, (part, answers) in enumerate(self._batches(images, labels, epoch)):
+                for group in optimiser.param_groups:
+                    group["lr"] = plan.rate(epoch + number / batches)
+                self.net.training_mode()
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
+                    loss = self._loss(part, answers)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                watch.step()
+                optimiser.step()
+            watch.epoch()
+            self.epoch = epoch + 1
+            self._optimiser_state, self._watch_state = optimiser.state_dict(), watch.state()
+            on_epoch()
+        self.report.append(watch.report())
+        self._optimiser_state = self._watch_state = None
+
+    def _batches(self, images: Tensor, labels: Tensor, epoch: int):
+        """One epoch: normalised, augmented images (B, C, H, W), channels last, and labels (B,)."""
+        order = seeds.numpy_generator(self.seed, "sample order", self.done, epoch).permutation(len(images))
+        crops = seeds.torch_generator(self.seed, "augmentation", self.done, epoch, device=self.device)
+        parts = np.array_split(order, -(-len(order) // self.options.batch_size))  # equal parts: none of a single image
+        for rows in (torch.as_tensor(part, device=self.device) for part in parts):
+            prepared = self.stream.prepare(self.stream.augmentation(images[rows], crops))
+            self.stream.on_draw(len(rows))
+            yield prepared.contiguous(memory_format=torch.channels_last), labels[rows]
+
+    def _store(self, images: Tensor, labels: Tensor) -> None:
+        if not self.exemplars.budget:
+            return
+        seen = sum(self.sizes[: self.done + 1])
+        self.exemplars.reduce(seen)
+        for label in range(seen - self.sizes[self.done], seen):
+            mine = images[labels == label]
+            self.exemplars.add(mine, self._features(mine))
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Features (N, F) of uint8 images, un-augmented."""
+        return self._in_chunks(self.net.features, self.stream.prepare(images))
+
+    def _grams(self) -> dict[str, Tensor]:
+        rows = torch.linspace(0, len(self.stream.test) - 1, min(PROBES, len(self.stream.test))).long().to(self.device)
+        hidden, found = self.stream.prepare(self.stream.test[rows]), {}
+        self.net.eval()
+        with torch.no_grad():
+            for name, block in self.net.newest_blocks().items():
+                hidden = block(hidden)
+                found[name] = gram(hidden).cpu()
+        return found
+
+    def _in_chunks(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        self.net.eval()
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+            parts = (part.contiguous(memory_format=torch.channels_last) for part in images.split(CHUNK))
+            return torch.cat([function(part).float() for part in parts])
+
+    def _seeded(self, purpose: str, task: int):
+        return _Seeded(seeds.torch_seed(self.seed, purpose, task))
+
+    def _blocks_parameters(self) -> list[nn.Parameter]:
+        return [p for block in self.net.blocks() for p in block.parameters()]
+
+
+class _Seeded:
+    """torch's global generator on a stream of its own inside, and as it was afterwards."""
+
+    def __init__(self, seed: int):
+        self._seed, self._fork = seed, torch.random.fork_rng(devices=[])
+
+    def __enter__(self) -> None:
+        self._fork.__enter__()
+        torch.default_generator.manual_seed(self._seed)
+
+    def __exit__(self, *error: object) -> None:
+        self._fork.__exit__(*error)
+
+
+def widened(head: nn.Linear | None, inputs: int, classes: int) -> nn.Linear:
+    """A linear layer with more inputs or classes that keeps the old rows x old columns and the old biases; the rest is fresh."""
+    fresh = nn.Linear(inputs, classes)
+    if head is not None:
+        with torch.no_grad():
+            fresh.weight[: head.out_features, : head.in_features] = head.weight
+            fresh.bias[: head.out_features] = head.bias
+    return fresh
+
+
+def align(head: nn.Linear, new: int, longest: float = torch.inf) -> None:
+    """Weight aligning (WA, Zhao et al. 2020, equation 8): the last `new` rows get the mean norm of the old rows, times at most `longest`.
+
+    It is meant for new rows that are longer than the old ones; after a short training they are shorter, and would gain by it.
+    """
+    with torch.no_grad():
+        norms = head.weight.norm(dim=1)
+        head.weight[-new:] *= (norms[:-new].mean() / norms[-new:].mean()).clamp(max=longest)
+
+
+def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
+    """Cross-entropy between the softened answers of a teacher (B, old classes) and the first logits of its pupil, T = 2."""
+    old = teacher.shape[1]
+    return -(F.softmax(teacher / TEMPERATURE, 1) * F.log_softmax(logits[:, :old] / TEMPERATURE, 1)).sum(1).mean()
+
+
+class SingleNet(nn.Module):
+    """One backbone and one head over all classes seen."""
+
+    def __init__(self, parts: split.Split):
+        super().__init__()
+        self.generalized, self.specialised, self.size = parts.generalized, parts.specialised, parts.features
+        self.head: nn.Linear | None = None
+        self.to(memory_format=torch.channels_last)
+
+    def widen(self, classes: int) -> None:
+        """Add rows for new classes."""
+        self.head = widened(self.head, self.size, classes + (self.head.out_features if self.head else 0))
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, F)."""
+        return self.specialised(self.generalized(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+    def training_mode(self) -> None:
+        """Training behaviour of what is trained."""
+        self.train()
+
+    def blocks(self) -> list[nn.Module]:
+        """All that the published account counts."""
+        return [self.generalized, self.specialised]
+
+    def newest_blocks(self) -> dict[str, nn.Module]:
+        """Name -> block on the path that learns the newest task, shallow to deep."""
+        return dict([*self.generalized.named_children(), *self.specialised.named_children()])
