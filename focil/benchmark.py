@@ -16,7 +16,7 @@ from focil.shortcuts import SHORTCUTS, Shortcut
 
 
 NetworkName = Literal["convnet2", "resnet14", "resnet20", "resnet26", "resnet32", "resnet18-imagenet"]
-MethodName = Literal["finetune", "replay", "icarl", "wa", "der", "memo", "joint"]
+MethodName = Literal["finetune", "replay", "icarl", "wa", "der", "memo", "joint", "focil"]
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 
 

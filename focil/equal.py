@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from focil import layers, memory, metrics, split
@@ -25,13 +24,15 @@ from focil.methods.offline import Offline
 from focil.methods.replay import Replay
 from focil.methods.wa import Wa
 from focil.schedule import schedule
+from focil.stages import OnePass, Stages
 from focil.stream import Augmentation, Stream, class_order
 from focil.studies import Job, Study, advance, load_data
 
 METHODS: dict[str, type[Offline]] = {"finetune": Finetune, "replay": Replay, "icarl": Icarl, "wa": Wa, "der": Der, "memo": Memo, "joint": Joint}
 GROWTH: dict[str, Growth] = {"der": "der", "memo": "memo"}  # the others have a single network
-BOUNDS = ("finetune", "joint")  # without a budget
+BOUNDS = ("finetune", "joint", "focil")  # without a budget
 SAVE_EVERY = 60  # seconds between checkpoints inside a task
+NEARLY = 1.0  # points; what the verdict calls nearly identical
 
 
 class Setting(NamedTuple):
@@ -69,6 +70,7 @@ class Equal(Study):
                     "methods": {
                         method: s._asdict() | {"bytes": memory.model_bytes(growth(method), self._size(s.network), tasks) + s.exemplars * image}
                         for method, s in settings.items()
+                        if method != "focil"  # has an account of its own
                     },
                 }
             )
@@ -81,7 +83,7 @@ class Equal(Study):
             if (content := self.read(job)) is not None:
                 found.setdefault(job.name, []).append({key: value for key, value in content.items() if key != "identity"})
         names = {key: "-".join(map(str, setting)) for key, setting in self.settings.items()}
-        points = [budget | {"runs": {m: names[m, number] for m in budget["methods"]}} for number, budget in enumerate(self.budgets())]
+        points = [budget | {"runs": {m: name for (m, n), name in names.items() if n == number}} for number, budget in enumerate(self.budgets())]
         image, whole = self.data.x_train[0].nbytes, self._size(self.benchmark.memo.network).whole
         about = {"image_bytes": image, "exemplars_of_a_network": memory.in_exemplars(memory.FLOAT * whole, image), "sizes": self.sizes}
         return self.write(about | {"points": points, "runs": found})
@@ -90,6 +92,8 @@ class Equal(Study):
         return [method for method in self.benchmark.memo.methods if point.methods is None or method in point.methods]
 
     def _setting(self, method: str, point: Point) -> Setting:
+        if method == "focil":
+            return Setting(method, self.benchmark.backbone, 0)
         if method in BOUNDS:
             return Setting(method, self.benchmark.memo.network, 0)
         network = point.network if method in GROWTH else self.benchmark.memo.network
@@ -121,6 +125,8 @@ def order_of(benchmark: Benchmark, data: Dataset, seed: int) -> Any:
 def passes(benchmark: Benchmark, data: Dataset, sizes: list[int], setting: Setting) -> int:
     """Training images that a job will pass through its network, about: new ones and exemplars, in all epochs."""
     per_class, options = len(data.x_train) / data.num_classes, benchmark.memo.training
+    if setting.method == "focil":
+        return len(data.x_train)
     total, seen = 0.0, 0
     for task, classes in enumerate(sizes):
         kept = seen * per_class if setting.method == "joint" else min(setting.exemplars, seen * per_class)
@@ -128,6 +134,25 @@ def passes(benchmark: Benchmark, data: Dataset, sizes: list[int], setting: Setti
         total += epochs * (classes * per_class + kept)
         seen += classes
     return round(total)
+
+
+def train_online(benchmark: Benchmark, data: Dataset, job: Job) -> dict:
+    """FOCIL on the same tasks: one pass, nothing stored between them."""
+    stream = Stream(
+        data,
+        order_of(benchmark, data, job.seed),
+        job.seed,
+        batch_size=benchmark.batch_size,
+        augmentation=Augmentation(benchmark.crop, benchmark.flip),
+        hold=benchmark.held_batches,
+        device=benchmark.device,
+    )
+    stream.on_draw = advance
+    method, stages, start = OnePass(benchmark, stream), Stages(stream), time.perf_counter()
+    for task in stream:
+        method.learn(task)
+        stages.after(method)
+    return job.what._asdict() | stages.report(0) | {"layers": [], "cka": {}, "seconds": time.perf_counter() - start}
 
 
 def build(benchmark: Benchmark, data: Dataset, seed: int, setting: Setting) -> Offline:
@@ -148,6 +173,8 @@ def build(benchmark: Benchmark, data: Dataset, seed: int, setting: Setting) -> O
 def train(benchmark: Benchmark, job: Job, path: Path) -> dict:
     """Train one method over all tasks and return what a result says of it; a checkpoint beside `path` lets it continue inside a task."""
     data = load_data(benchmark)
+    if job.what.method == "focil":
+        return train_online(benchmark, data, job)
     method = build(benchmark, data, job.seed, job.what)
     checkpoint, stages = path.with_suffix(".pt"), Stages(method.stream)
     seconds = {"before": 0.0, "start": time.perf_counter(), "saved": time.perf_counter()}
@@ -178,56 +205,12 @@ def train(benchmark: Benchmark, job: Job, path: Path) -> dict:
         stages.after(method)
         save()
     checkpoint.unlink(missing_ok=True)
-    found = job.what._asdict() | stages.report(method) | {"layers": method.report, "seconds": seconds["before"] + time.perf_counter() - seconds["start"]}
+    found = job.what._asdict() | stages.report(len(method.exemplars)) | {"layers": method.report, "seconds": seconds["before"] + time.perf_counter() - seconds["start"]}
     names = list(method.grams[0])
     return found | {"cka": {name: layers.cka_matrix(grams[name] for grams in method.grams) for name in names}}
 
 
 Equal.worker = staticmethod(train)
-
-
-class Stages:
-    """Accuracy and memory after every task: all classes seen compete (`sample`), or the task is given (`oracle`)."""
-
-    def __init__(self, stream: Stream):
-        self.stream = stream
-        self.rows: dict[str, list[list[float]]] = {"sample": [], "oracle": []}
-        self.accuracy: list[float] = []  # over all classes seen, every test image the same weight
-        self.memory: list[dict] = []
-        self.confusion: list[list[int]] = []
-
-    def after(self, method: Offline) -> None:
-        """Score the test images of the tasks learned so far."""
-        tasks, position = self.stream.test_task(), self.stream.test_position()
-        seen = np.flatnonzero(tasks < method.done)
-        images = self.stream.test[torch.as_tensor(seen, device=self.stream.device)]
-        scores = np.concatenate([method.scores(self.stream.prepare(part)).cpu().numpy() for part in images.split(1000)])
-        task, true = tasks[seen], position[seen]
-        owner = np.repeat(np.arange(method.done), method.sizes[: method.done])
-        answers = {"sample": scores.argmax(1), "oracle": np.where(owner == task[:, None], scores, -np.inf).argmax(1)}
-        for protocol, answered in answers.items():
-            self.rows[protocol].append([float((answered == true)[task == t].mean()) for t in range(method.done)])
-        self.accuracy.append(float((answers["sample"] == true).mean()))
-        self.memory.append({"counted": method.memory(), "published": method.published_memory()})
-        count = scores.shape[1]
-        self.confusion = np.bincount(true * count + answers["sample"], minlength=count * count).reshape(count, count).tolist()
-
-    def state(self) -> dict:
-        """For a checkpoint."""
-        return {key: value for key, value in self.__dict__.items() if key != "stream"}
-
-    def report(self, method: Offline) -> dict:
-        """Everything as plain values. last, average: accuracy over all classes seen, after the last task and on average over tasks."""
-        sizes = np.bincount(self.stream.test_task()).tolist()
-        found = {protocol: metrics.summarise(rows, sizes) for protocol, rows in self.rows.items()}
-        return found | {
-            "stages": self.accuracy,
-            "last": self.accuracy[-1],
-            "average": float(np.mean(self.accuracy)),
-            "memory": self.memory,
-            "confusion": self.confusion,
-            "stored": len(method.exemplars),
-        }
 
 
 def curves(result: dict) -> Iterator[tuple[str, list[float], list[list[float]], list[list[float]]]]:
@@ -238,3 +221,24 @@ def curves(result: dict) -> Iterator[tuple[str, list[float], list[list[float]], 
             runs = [result["runs"][point["runs"][method]] for point in points]
             used = [point["methods"][method]["bytes"] for point in points]
             yield method, used, [[run["average"] for run in seeds] for seeds in runs], [[run["last"] for run in seeds] for seeds in runs]
+
+
+def verdict(result: dict) -> Iterator[str]:
+    """By point: MEMO, which saves parts of models, less each method that saves only exemplars, paired by seed, and what follows."""
+    for point in result["points"]:
+        runs = {method: result["runs"][name] for method, name in point["runs"].items()}
+        most = max(entry["exemplars"] for entry in point["methods"].values())
+        budget = f"{most} exemplars each, whatever the networks take" if point["budget"] is None else f"{point['budget'] / memory.MIB:.1f} MiB each"
+        for other in ("replay", "icarl", "wa", "der"):
+            if "memo" in runs and other in runs:
+                gaps = [100 * (mine["last"] - theirs["last"]) for mine, theirs in zip(runs["memo"], runs[other], strict=True)]
+                mean, half = metrics.mean_interval(gaps)
+                yield f"{budget}: MEMO less {other}, last accuracy: {mean:+.1f}" + ("" if half is None else f" +- {half:.1f}") + f" points: {_meaning(mean, half)}"
+
+
+def _meaning(mean: float, half: float | None) -> str:
+    if abs(mean) <= NEARLY:
+        return "nearly identical"
+    if half is not None and abs(mean) <= half:
+        return "no difference beyond the interval"
+    return ("MEMO is better" if mean > 0 else "MEMO is worse") + ("" if half is not None else " (one seed)")
