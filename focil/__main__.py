@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, default=Path("outputs"), help="folder of all results (default: outputs)")
     run.add_argument("--threads", type=int, metavar="N", help="processor cores of a run (default: all)")
     run.add_argument("--development", action="store_true", help="test on held-out training images instead, for making choices")
-    run.add_argument("--fresh", action="store_true", help="delete earlier results of these seeds first")
+    run.add_argument("--fresh", action="store_true", help="delete earlier results first: of these seeds, or all of a study")
     run.set_defaults(command=_run)
 
     listing = commands.add_parser("list", help="show the benchmarks and the results there are")

@@ -1,39 +1,26 @@
 """The audit: what each shortcut of the released code is worth, one at a time on from ours and one at a time off from the release.
 
-Seeds are paired: every training of a seed sees the same tasks, images and test images. A training is one process on one core, and its
-file is written when it ends, so an audit that is killed goes on with the trainings that are missing.
+Seeds are paired: every training of a seed sees the same tasks, images and test images.
 """
 
-import json
-import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
-from focil import backbones, datasets, metrics
+from focil import backbones, metrics
 from focil.benchmark import Benchmark
-from focil.errors import FocilError
-from focil.files import atomic_path
-from focil.provenance import provenance
 from focil.released import OPTIONS, Released
 from focil.released.answers import MEASURES, Answers
 from focil.released.learners import normalises
-from focil.results import RESULT
 from focil.shortcuts import AT_TEST, SHORTCUTS, ordered
 from focil.stream import Augmentation, Stream, class_order
+from focil.studies import Job, Study, StudyError, advance, load_data
 
 Base = Literal["ours", "release"]
-
-
-class AuditError(FocilError):
-    """An audit that cannot go on; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -83,92 +70,46 @@ def idle(benchmark: Benchmark) -> dict[str, str]:
     return found
 
 
-class Audit:
-    """An audit in a folder: `trainings` lists what is still to be done, `run` does it, `finish` puts the numbers together.
-
-    out: folder; trainings are kept in seed-K/. Each core of `benchmark.threads` works on a training of its own.
-    """
+class Audit(Study):
+    """An audit in a folder: see `Study`. Raises StudyError where none of its shortcuts can act."""
 
     def __init__(self, out: str | Path, benchmark: Benchmark, seeds: Sequence[int]):
-        self.out, self.benchmark, self.seeds = Path(out), benchmark, list(seeds)
+        super().__init__(out, benchmark, seeds)
+        class_order(self.data, benchmark.tasks, 0)  # refuses tasks that do not divide the classes before anything starts
         self.idle = idle(benchmark)
         self.shortcuts = [s for s in ordered(benchmark.audit.shortcuts) if s not in self.idle]
+        if not self.shortcuts:
+            raise StudyError(f"none of the shortcuts can act here ({'; '.join(f'{s}: {why}' for s, why in self.idle.items())}); name others")
         self.arms = arms(self.shortcuts)
-        self.data = datasets.load(benchmark.data, split=benchmark.split)
-        if benchmark.development:
-            self.data = self.data.development()
-        class_order(self.data, benchmark.tasks, 0)  # refuses tasks that do not divide the classes before anything starts
-        self.identity = {"benchmark": benchmark.model_dump(mode="json", exclude={"threads"}), "data": self.data.checksum}
-        self.out.mkdir(parents=True, exist_ok=True)
 
-    def trainings(self) -> list[tuple[int, Arm]]:
-        """(seed, arm) of every training whose file is missing. Raises AuditError for a file of another audit."""
+    def jobs(self) -> list[Job]:
+        """One per seed and training; arms that differ only at test time share it."""
         distinct = dict.fromkeys(arm.training for arm in self.arms)
-        return [(seed, arm) for seed in self.seeds for arm in distinct if self._read(seed, arm) is None]
-
-    def run(self) -> None:
-        """Do what is missing, with a bar that shows the remaining time."""
-        missing = self.trainings()
-        workers = min(self.benchmark.threads, len(missing)) if self.benchmark.device == "cpu" else 1
-        if not missing:
-            return
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            try:
-                jobs = [pool.submit(train, self.benchmark, seed, arm, self._arms_of(arm), self._file(seed, arm), self.identity) for seed, arm in missing]
-                for job in tqdm(as_completed(jobs), total=len(jobs), unit="training", desc=self.benchmark.name, leave=False):
-                    job.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        return [self._job(seed, arm) for seed in self.seeds for arm in distinct]
 
     def finish(self) -> dict:
-        """All numbers, written to result.json. Raises AuditError while trainings are missing."""
-        if missing := self.trainings():
-            raise AuditError(f"{len(missing)} trainings are missing in {self.out}; call run() first")
-        found = {arm.name: [self._read(seed, arm.training)["arms"][arm.name] for seed in self.seeds] for arm in self.arms}
-        result = {
-            "benchmark": self.benchmark.model_dump(mode="json"),
-            "seeds": self.seeds,
-            "idle": self.idle,
-            "arms": found,
-            "effects": [effect._asdict() for effect in effects(found, self.shortcuts)],
-            "provenance": provenance(self.benchmark, self.data),
-        }
-        result["leading"] = leading(result["effects"])
-        with atomic_path(self.out / RESULT) as part:
-            part.write_text(json.dumps(result, allow_nan=False) + "\n", encoding="utf-8")
-        return result
+        """All numbers, written to result.json. Raises StudyError while trainings are missing."""
+        found: dict[str, list[dict]] = {arm.name: [] for arm in self.arms}
+        for arm in self.arms:
+            trainings = [self.read(self._job(seed, arm.training)) for seed in self.seeds]
+            found[arm.name] = [training["arms"][arm.name] for training in trainings if training]
+        if any(len(reports) < len(self.seeds) for reports in found.values()):
+            return self.write({})  # says what is missing
+        worth = [effect._asdict() for effect in effects(found, self.shortcuts)]
+        return self.write({"idle": self.idle, "arms": found, "effects": worth, "leading": leading(worth)})
 
-    def _arms_of(self, training: Arm) -> list[Arm]:
-        return [arm for arm in self.arms if arm.training == training]
-
-    def _file(self, seed: int, arm: Arm) -> Path:
-        return self.out / f"seed-{seed}" / f"{arm.training.name.replace(' ', '')}.json"
-
-    def _read(self, seed: int, arm: Arm) -> dict | None:
-        path = self._file(seed, arm)
-        if not path.exists():
-            return None
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            same = content["identity"] == self.identity
-        except (ValueError, KeyError, TypeError):
-            raise AuditError(f"{path} cannot be read: it is damaged or not a training of an audit. Delete it, or start over with --fresh.") from None
-        if not same:
-            raise AuditError(f"{path} belongs to another audit (other settings or other data). Choose another folder or name, or start over with --fresh.")
-        return content
+    def _job(self, seed: int, training: Arm) -> Job:
+        return Job(seed, training.name.replace(" ", ""), 1, (training, [arm for arm in self.arms if arm.training == training]))
 
 
-def train(benchmark: Benchmark, seed: int, training: Arm, wanted: Sequence[Arm], path: Path, identity: dict) -> None:
-    """Train one arm over the tasks, answer for all arms that share the training, and write `path`."""
-    torch.set_num_threads(1)
-    start = time.perf_counter()
-    data = datasets.load(benchmark.data, split=benchmark.split)
-    data = data.development() if benchmark.development else data
+def train(benchmark: Benchmark, job: Job, path: Path) -> dict:
+    """Train one arm over the tasks, and answer for all arms that share the training."""
+    training, wanted = job.what
+    start, data = time.perf_counter(), load_data(benchmark)
     stream = Stream(
         data,
-        class_order(data, benchmark.tasks, seed, benchmark.class_order),
-        seed,
+        class_order(data, benchmark.tasks, job.seed, benchmark.class_order),
+        job.seed,
         batch_size=benchmark.batch_size,
         augmentation=Augmentation(benchmark.crop, benchmark.flip),
         hold=benchmark.held_batches,
@@ -176,23 +117,24 @@ def train(benchmark: Benchmark, seed: int, training: Arm, wanted: Sequence[Arm],
     )
     options = benchmark.focil if training.base == "ours" else OPTIONS
     method = Released(
-        benchmark.backbone, data.image_shape, benchmark.tasks, stream.order.shape[1], seed, options, training.shortcuts - AT_TEST, benchmark.device
+        benchmark.backbone, data.image_shape, benchmark.tasks, stream.order.shape[1], job.seed, options, training.shortcuts - AT_TEST, benchmark.device
     )
-    answers = {arm.name: Answers(stream, seed, arm.shortcuts & AT_TEST, benchmark.focil) for arm in wanted}
+    answers = {arm.name: Answers(stream, job.seed, arm.shortcuts & AT_TEST, benchmark.focil) for arm in wanted}
     for task in list(stream)[: benchmark.audit.first_tasks]:
         method.learn(task)
         for given in answers.values():
             given.after(method, task.index)
+    advance(1)
     about = {
         "passes": float(np.mean(method.passes)),
         "chosen": method.report,
         "trainable_share": [row["trainable_share"] for row in method.capacity()],
         "seconds": time.perf_counter() - start,
     }
-    content = {"identity": identity, "arms": {name: given.report() | about for name, given in answers.items()}}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as part:
-        part.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+    return {"arms": {name: given.report() | about for name, given in answers.items()}}
+
+
+Audit.worker = staticmethod(train)
 
 
 def effects(found: dict[str, list[dict]], shortcuts: Sequence[str]) -> Iterator[Effect]:

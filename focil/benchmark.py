@@ -62,6 +62,17 @@ class MemoOptions(BaseModel):
     training: OfflineOptions = OfflineOptions()
 
 
+class LayersOptions(BaseModel):
+    """What a params file may say under `layers:`; names as under `memo:`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: NetworkName = "resnet32"
+    exemplars: int = Field(ge=1)
+    brightness: float = Field(0.0, ge=0, le=1)
+    training: OfflineOptions = OfflineOptions()
+
+
 class Benchmark(BaseModel):
     """One benchmark: data, stream, method and machine. Unknown keys are refused.
 
@@ -86,23 +97,31 @@ class Benchmark(BaseModel):
     focil: FocilOptions = FocilOptions()
     audit: AuditOptions | None = Field(None, description="what the released code's shortcuts are worth, instead of one run")
     memo: MemoOptions | None = Field(None, description="a model or exemplars: offline methods at equal memory, instead of one run")
+    layers: LayersOptions | None = Field(None, description="what shallow and deep blocks do in DER, MEMO and FOCIL, instead of one run")
     device: Literal["cpu", "cuda"] = Field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
     threads: int = Field(default_factory=lambda: available_cores(), ge=1)
+
+    def is_same(self, recorded: dict) -> bool:
+        """Whether a recorded benchmark (`model_dump`) is this one, whatever its number of threads; keys that it lacks have their default."""
+        try:
+            return Benchmark(**recorded | {"threads": self.threads}) == self
+        except BenchmarkError:
+            return False
 
     @property
     def notebook(self) -> str:
         """The template that runs it: "benchmark" once per seed, any other once for all seeds."""
-        return next((name for name, field in (("audit", self.audit), ("memory", self.memo)) if field), "benchmark")
+        return next((name for name, field in (("audit", self.audit), ("memory", self.memo), ("layers", self.layers)) if field), "benchmark")
 
     def __init__(self, /, **values):
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise BenchmarkError(_explain(error, values)) from None
-        if self.audit and (self.audit.first_tasks or 2) > self.tasks:
+        if self.audit and (self.audit.first_tasks or 0) > self.tasks:
             raise BenchmarkError(f"'audit.first_tasks' is {self.audit.first_tasks}, but there are {self.tasks} tasks; lower it, or leave it out for all of them")
-        if self.audit and self.backbone == "own":
-            raise BenchmarkError("an audit rebuilds its network in new processes, so it takes a backbone by name: mlp or resnet18")
+        if self.notebook != "benchmark" and self.backbone == "own":
+            raise BenchmarkError("a study rebuilds its network in new processes, so it takes a backbone by name: mlp or resnet18")
 
 
 def available_cores() -> int:
@@ -155,11 +174,11 @@ def _explain_one(item: dict, values: dict) -> str:
         return f"unknown key {place!r}; {hint}"
     if item["type"] == "missing":
         return f"{place!r} is missing; a benchmark needs name, data and tasks"
-    return f"{place!r} is {item['input']!r}: {item['msg'].lower()}"
+    return f"{place!r} is {item['input']!r}: {item['msg'][0].lower() + item['msg'][1:]}"
 
 
 def _options(parents: list) -> type[BaseModel]:
     if not parents:
         return Benchmark
-    found = {"focil": FocilOptions, "audit": AuditOptions, "memo": MemoOptions}[parents[0]]
+    found = {"focil": FocilOptions, "audit": AuditOptions, "memo": MemoOptions, "layers": LayersOptions}[parents[0]]
     return {"training": OfflineOptions, "points": Point}[parents[1]] if len(parents) > 1 else found

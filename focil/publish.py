@@ -8,6 +8,7 @@ from pathlib import Path
 from focil import audit, protocols
 from focil.errors import FocilError
 from focil.figures import accuracy, style
+from focil.figures.audit import signed
 from focil.figures.comparison import comparison
 from focil.figures.memory import memory
 from focil.published import PUBLISHED
@@ -112,7 +113,7 @@ def effects_table(result: dict) -> list[tuple[str, ...]]:
 
 
 def _points(mean: float, half: float | None) -> str:
-    return f"{100 * mean:+.1f}" + ("" if half is None else f" +- {100 * half:.1f}")
+    return signed(mean) + ("" if half is None else f" +- {100 * half:.1f}")
 
 
 def _by_threads(results: Sequence[dict]) -> dict[int, list[dict]]:

@@ -70,8 +70,7 @@ def is_complete(out: Path, benchmark: Benchmark, which: dict) -> bool:
     if not all((out / name).exists() for name in (RESULT, f"{benchmark.notebook}.ipynb", f"{benchmark.notebook}.html")):
         return False
     result = json.loads((out / RESULT).read_text(encoding="utf-8"))
-    recorded, wanted = result["benchmark"], benchmark.model_dump(mode="json")
-    return recorded | {"threads": 0} == wanted | {"threads": 0} and all(result.get(key) == value for key, value in which.items())
+    return benchmark.is_same(result["benchmark"]) and all(result.get(key) == value for key, value in which.items())
 
 
 def execute(template: Path, out: Path, parameters: dict) -> None:

@@ -113,7 +113,8 @@ class Run:
     def _resume(self) -> None:
         state = read_file(self.out / CHECKPOINT)
         mine, theirs = self._identity(), {key: state[key] for key in self._identity()}
-        if mine != theirs:
+        same_threads = theirs["benchmark"].get("threads") == self.benchmark.threads
+        if not same_threads or not self.benchmark.is_same(theirs["benchmark"]) or mine | {"benchmark": 0} != theirs | {"benchmark": 0}:
             raise RunError(
                 f"{self.out} holds a checkpoint of another run ({_differences(mine, theirs)}). Choose another folder or name, "
                 "use the same settings to continue it, or start over with --fresh, which deletes it."

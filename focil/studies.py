@@ -52,10 +52,9 @@ class Study(ABC):
     worker: Any
 
     def __init__(self, out: str | Path, benchmark: Benchmark, seeds: Sequence[int]):
-        self.out, self.benchmark, self.seeds = Path(out), benchmark, list(seeds)
+        self.out, self.benchmark, self.seeds = Path(out), benchmark, list(dict.fromkeys(seeds))
         self.data = load_data(benchmark)
-        self.identity = {"benchmark": benchmark.model_dump(mode="json", exclude={"threads"}, exclude_none=True), "data": self.data.checksum}
-        self.out.mkdir(parents=True, exist_ok=True)
+        self.identity = {"benchmark": benchmark.model_dump(mode="json"), "data": self.data.checksum}
 
     @abstractmethod
     def jobs(self) -> list[Job]:
@@ -95,7 +94,7 @@ class Study(ABC):
             return None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            same = content["identity"] == self.identity
+            same = content["identity"]["data"] == self.data.checksum and self.benchmark.is_same(content["identity"]["benchmark"])
         except (ValueError, KeyError, TypeError):
             raise StudyError(f"{path} cannot be read: it is damaged or not a training of a study. Delete it, or start over with --fresh.") from None
         if not same:
@@ -106,6 +105,7 @@ class Study(ABC):
         """Add what every result says, write result.json and return it. Raises StudyError while trainings are missing."""
         if missing := self.missing():
             raise StudyError(f"{len(missing)} trainings are missing in {self.out}; call run() first")
+        self.out.mkdir(parents=True, exist_ok=True)
         about = {"benchmark": self.benchmark.model_dump(mode="json"), "seeds": self.seeds, "provenance": provenance(self.benchmark, self.data)}
         with atomic_path(self.out / RESULT) as part:
             part.write_text(json.dumps(about | found, allow_nan=False) + "\n", encoding="utf-8")

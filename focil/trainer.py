@@ -154,7 +154,7 @@ class Learners:
         return (logits.argmax(2) == labels).float().mean(1)
 
     def _forward(self, images: Tensor) -> Tensor:
-        self.backbone.train()
+        self.backbone.train(len(images) > 1)  # one image alone has no statistics of its own
         leaves = {slot.name: slot.leaf for slot in self._slots}
         if len(self) == 1:
             return self._one({name: leaf[0] for name, leaf in leaves.items()}, self.buffers[0], images)[None]

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from focil import Benchmark, BenchmarkError, FocilError, FocilOptions, read_params
 from focil.benchmark import available_cores
+from focil.shortcuts import SHORTCUTS
 
 NEEDED = {"name": "mine", "data": "digits", "tasks": 5}
 PARAMS = sorted((Path(__file__).parents[1] / "params").glob("*.yaml"))
@@ -83,6 +84,8 @@ def test_overrides_replace_what_the_file_says(params):
         ({"focil": {"learning_rate": [0.1]}}, "unknown key 'focil.learning_rate'; did you mean 'learning_rates'?"),
         ({"focil": {"zzzzz": 1}}, "unknown key 'focil.zzzzz'; known keys: sparsities,"),
         ({"focil": {"tasks": 1}}, "unknown key 'focil.tasks'"),
+        ({"audit": {"shortcut": ["R1"]}}, "unknown key 'audit.shortcut'; did you mean 'shortcuts'?"),
+        ({"audit": {"zzzzz": 1}}, "unknown key 'audit.zzzzz'; known keys: shortcuts, first_tasks"),
     ],
 )
 def test_an_unknown_key_is_named_with_its_nearest(wrong, expected):
@@ -119,6 +122,10 @@ def test_a_missing_key_is_named(key):
         ({"focil": {"momentum": 1}}, "'focil.momentum' is 1", "less than 1"),
         ({"focil": {"rule": "loudest"}}, "'focil.rule' is 'loudest'", "'softmax', 'entropy' or 'energy'"),
         ({"focil": 3}, "'focil' is 3", "dictionary"),
+        ({"audit": 3}, "'audit' is 3", "dictionary"),
+        ({"audit": {"shortcuts": []}}, "'audit.shortcuts' is []", "at least 1"),
+        ({"audit": {"shortcuts": ["R1", "R10"]}}, "'audit.shortcuts.1' is 'R10'", "'R9' or 'R12'"),
+        ({"audit": {"first_tasks": 1}}, "'audit.first_tasks' is 1", "greater than or equal to 2"),
     ],
 )
 def test_a_wrong_value_is_shown_with_what_is_expected(wrong, place, expected):
@@ -134,6 +141,38 @@ def test_all_mistakes_are_told_at_once():
 @pytest.mark.parametrize("wrong", [{"learning_rates": [float("inf")]}, {"weight_decay": float("inf")}])
 def test_infinite_numbers_are_refused(wrong):
     message(Benchmark, **NEEDED, focil=wrong)
+
+
+# Audits
+
+def test_an_audit_is_of_all_shortcuts_and_tasks_unless_it_says_less():
+    audit = Benchmark(**NEEDED, audit={}).audit
+    assert audit.shortcuts == SHORTCUTS and audit.first_tasks is None
+    assert Benchmark(**NEEDED).audit is None
+    recorded = Benchmark(**NEEDED, audit={"shortcuts": ["R4", "R1"], "first_tasks": 5}).model_dump(mode="json")
+    assert recorded["audit"] == {"shortcuts": ["R4", "R1"], "first_tasks": 5}
+    assert Benchmark(**recorded).model_dump(mode="json") == recorded
+
+
+def test_the_notebook_is_chosen_by_what_is_asked():
+    assert Benchmark(**NEEDED).notebook == "benchmark"
+    assert Benchmark(**NEEDED, audit={}).notebook == "audit"
+
+
+def test_more_first_tasks_than_there_are_is_refused():
+    assert Benchmark(**NEEDED, audit={"first_tasks": 5}).audit.first_tasks == 5
+    found = message(Benchmark, **NEEDED, audit={"first_tasks": 6})
+    assert "'audit.first_tasks' is 6, but there are 5 tasks" in found
+
+
+def test_an_audit_of_a_network_that_is_handed_over_is_refused():
+    assert Benchmark(**NEEDED, backbone="own").backbone == "own"
+    assert "mlp or resnet18" in message(Benchmark, **NEEDED, backbone="own", audit={})
+
+
+def test_a_mistake_in_an_audit_s_file_names_the_file(params):
+    found = message(params, config(audit={"first_tasks": 9}))
+    assert "mine.yaml" in found and "there are 5 tasks" in found
 
 
 # Files

@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from focil.files import WriteError
-from focil.figures import accuracy, answering, occupancy, parts, search, style
+from focil.figures import accuracy, answering, audit, occupancy, parts, search, style
 from focil.figures.comparison import comparison
 from focil.figures.memory import memory
 from focil.published import PUBLISHED, Published
+from focil.shortcuts import DESCRIBED, SHORTCUTS
 
 SIZES = (1, 2, 5, 20, 100)
 
@@ -91,6 +92,38 @@ def searched(tasks):
     return [{"sparsity": 0.9, "lr": 0.01, "prequential": 0.6, "candidates": [candidate(0.9, 0.01, 3), *rivals]}] * tasks
 
 
+# What shortcuts add to the accuracy as each code answers: from ours, in the release. By oracle it is half as much.
+WORTH = {"R1": (0.463, 0.0), "R2": (0.021, -0.104), "R3": (-0.5, 0.306), "R4": (-0.004, 0.0)}
+CHANGES = list(WORTH.values()) + [(0.1, -0.1)] * 6
+
+
+def worths(shortcuts, half=0.111):
+    """The effects of an audit of these shortcuts."""
+    worth = dict(zip(SHORTCUTS, CHANGES, strict=True))
+    sides = [(base, s, index) for s in shortcuts for index, base in enumerate(("ours", "release"))]
+    return [
+        {"shortcut": s, "base": base, "measure": measure, "mean": share * worth[s][index], "half": half}
+        for measure, share in (("answered", 1), ("oracle", 0.5))
+        for base, s, index in sides
+    ]
+
+
+def codes(shortcuts, seeds=2):
+    """The arms of an audit of these shortcuts: ours at 40 % and the release at 80 %, in the middle of `seeds` seeds 2 points apart."""
+
+    def reports(level, protocol):
+        finals = [level + 0.02 * (seed - (seeds - 1) / 2) for seed in range(seeds)]
+        return [{"protocol": protocol, "answered": {"final_average": f}, "oracle": {"final_average": f / 2 + 0.5}} for f in finals]
+
+    ours = {name: reports(0.4, "sample-experts") for name in ("ours", *(f"ours + {s}" for s in shortcuts))}
+    return ours | {name: reports(0.8, "probe-labelled") for name in ("release", *(f"release - {s}" for s in shortcuts))}
+
+
+def falling(tasks):
+    """Rows of an accuracy matrix: 80 % when a task is learned, 0.5 points less with every later one."""
+    return [[0.8 - 0.005 * (i - j) for j in range(i + 1)] for i in range(tasks)]
+
+
 def every_picture(tasks, layers):
     images = [10] * tasks
     yield occupancy.heatmap(capacity(tasks, layers))
@@ -109,6 +142,10 @@ def every_picture(tasks, layers):
     yield search.chosen(searched(tasks))
     yield search.candidates(searched(tasks), tasks - 1)
     yield compared()
+    yield audit.worth(worths(SHORTCUTS[:tasks]), SHORTCUTS[: min(tasks, 3)], {}, 3)
+    yield audit.levels(codes(SHORTCUTS[:tasks]))
+    if tasks > 1:
+        yield audit.backward(falling(tasks), "release, seed 0")
 
 
 def compared():
@@ -354,6 +391,100 @@ def test_search_pictures_name_the_choice_and_end_dropped_candidates():
     picture = search.candidates(searched(3), 1)
     assert titles(picture) == ["Task 2 chose sparsity 0.9, learning rate 0.01 (75 % in its last batches); half of its 3 rivals were gone by batch 10"]
     assert "1 at batch 5, 1 at batch 10, 2 at batch 20" in picture.alt
+
+
+IDLE = {"R8": "mlp has no BatchNorm"}
+
+
+def test_worth_leads_with_what_matters_most_and_its_numbers():
+    picture = audit.worth(worths(WORTH), ["R3", "R1", "R2"], IDLE, 5)
+    assert titles(picture) == [
+        "What matters most in both codes, in points: R3 learning rate x 0.01 (-50 from ours, +31 in the release); "
+        "R1 labels choose the expert (+46 from ours, +0 in the release); R2 20 trials, many passes (+2 from ours, -10 in the release)",
+        "as each code answers",
+        "oracle: the task is given",
+    ]
+    assert picture.alt.startswith(titles(picture)[0]) and "5 seeds, paired" in picture.alt
+    assert picture.alt.endswith(" R8 cannot act: mlp has no BatchNorm.")
+    for effect in worths(WORTH):
+        where = f"{effect['shortcut']} {audit.BASES[effect['base']]}, {audit.MEASURES[effect['measure']]}"
+        assert f"{where}: {100 * effect['mean']:+.1f} ± 11.1" in picture.alt
+    assert audit.points(worths(WORTH)[0]) == "+46.3 ± 11.1"
+
+
+def test_worth_draws_both_bases_of_each_shortcut_beside_its_name():
+    picture = audit.worth(worths(WORTH), ["R1"], {}, 5)
+    for axis, share in zip(picture.figure.axes, (100, 50), strict=True):
+        on, off = axis.containers
+        assert list(on[0].get_xdata()) == pytest.approx([share * ours for ours, _ in WORTH.values()])
+        assert list(off[0].get_xdata()) == pytest.approx([share * release for _, release in WORTH.values()])
+        for row, (above, below) in enumerate(zip(on[0].get_ydata(), off[0].get_ydata(), strict=True)):
+            assert row - 0.4 < above < row < below < row + 0.4
+        assert on[0].get_marker() != off[0].get_marker() and off[0].get_markerfacecolor() == "white" != on[0].get_markerfacecolor()
+        assert "final average" in axis.get_xlabel()
+        (bar, *_) = on[2][0].get_segments()
+        assert bar[1, 0] - bar[0, 0] == pytest.approx(2 * 11.1)
+    names = [tick.get_text() for tick in picture.figure.axes[0].get_yticklabels()]
+    assert names == [f"{s}: {DESCRIBED[s].name}" for s in WORTH]
+    low, high = picture.figure.axes[0].get_ylim()
+    assert low > high  # the first on top
+
+
+def test_one_seed_of_an_audit_has_no_interval():
+    picture = audit.worth(worths(WORTH, half=None), ["R1"], {}, 1)
+    assert "±" not in picture.alt and "over 1 seed, paired" in picture.alt
+    assert "R1 switched on from ours, as each code answers: +46.3;" in picture.alt
+    single = audit.levels(codes(["R1"], seeds=1))
+    assert "±" not in single.alt and "release - R1: 80.0 % by probe-labelled, 90.0 % by oracle" in single.alt
+    for each in (picture, single):
+        style.png(each)
+
+
+def test_levels_say_that_the_protocols_differ_and_what_is_left_given_the_task():
+    picture = audit.levels(codes(["R1", "R3"]))
+    (axis,) = picture.figure.axes
+    assert titles(picture) == [
+        "The release reads 80.0 ± 12.7 % and ours 40.0 ± 12.7 %, but by different protocols; given the task it is 90.0 ± 6.4 % and 70.0 ± 6.4 %"
+    ]
+    rows = [tick.get_text() for tick in axis.get_yticklabels()]
+    assert rows == [f"{name} ({'probe-labelled' if name.startswith('release') else 'sample-experts'})" for name in codes(["R1", "R3"])]
+    for name in codes(["R1", "R3"]):
+        assert f"{name}: {80 if name.startswith('release') else 40}.0 ± 12.7 % by " in picture.alt
+    answered, given = (container[0] for container in axis.containers)
+    assert list(answered.get_xdata()) == pytest.approx([40] * 3 + [80] * 3)
+    assert list(given.get_xdata()) == pytest.approx([70] * 3 + [90] * 3)
+
+
+def test_one_row_repeated_has_no_backward_transfer_and_the_measured_one_has_its_own():
+    picture = audit.backward([[0.9], [0.5, 0.8], [0.3, 0.4, 0.7]], "release, seed 0")
+    assert titles(picture)[:3] == [
+        "release, seed 0: one row repeated makes backward transfer 0 by construction; measured, it is -50.0 points",
+        "as the release builds it: backward transfer +0.0 points",
+        "measured after each task: backward transfer -50.0 points",
+    ]
+    repeated, measured = ([text.get_text() for text in axis.texts] for axis in picture.figure.axes[:2])
+    assert repeated == ["30", "30", "40", "30", "40", "70"] and measured == ["90", "50", "80", "30", "40", "70"]
+    assert picture.alt.endswith("Measured after task 1: 90 %; after task 2: 50 %, 80 %; after task 3: 30 %, 40 %, 70 %.")
+    assert "measured, it is +10.0 points" in audit.backward([[0.5], [0.6, 0.9]], "x").alt
+
+
+@pytest.mark.parametrize("count", [2, 5, 10])
+def test_nothing_of_an_audit_s_pictures_lies_on_anything_else(count):
+    shortcuts = SHORTCUTS[:count]
+    for picture in (*(audit.worth(worths(shortcuts, half), shortcuts[:3], IDLE, 5) for half in (0.111, None)), audit.levels(codes(shortcuts))):
+        style.png(picture)
+        renderer, figure = picture.figure.canvas.get_renderer(), picture.figure
+        legends = [*figure.legends, *(axis.get_legend() for axis in figure.axes if axis.get_legend())]
+        texts = [figure._suptitle] if figure.get_suptitle() else []
+        for axis in figure.axes:
+            low, high = axis.get_xlim()
+            texts += [axis._left_title, axis.xaxis.label, *axis.get_yticklabels()]
+            texts += [tick for tick in axis.get_xticklabels() if low <= tick.get_position()[0] <= high]  # those beyond are not drawn
+        boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts if text.get_visible() and text.get_text()]
+        boxes += [("legend", legend.get_window_extent(renderer)) for legend in legends]
+        assert len(legends) == 1
+        assert not [(one, other) for i, (one, box) in enumerate(boxes) for other, before in boxes[:i] if box.overlaps(before)]
+        assert not [text for text, box in boxes if not all(figure.bbox.padded(2).contains(*corner) for corner in (box.min, box.max))]
 
 
 @pytest.mark.parametrize(

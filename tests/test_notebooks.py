@@ -8,10 +8,12 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from focil.benchmark import read_params
 from focil.reproduce import IpcKernelManager
+from focil.shortcuts import SHORTCUTS
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-TEMPLATES = [NOTEBOOKS / "benchmark.ipynb"]
+TEMPLATES = [NOTEBOOKS / "audit.ipynb", NOTEBOOKS / "benchmark.ipynb"]
 TEACHING = sorted(NOTEBOOKS.glob("0*.ipynb"))
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
 
@@ -41,6 +43,19 @@ def test_templates_are_stripped_and_have_one_parameters_cell(path):
     cells = code(path)
     assert all(cell.execution_count is None and not cell.outputs for cell in cells)
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells) == 1
+
+
+def test_every_notebook_is_a_template_or_teaches_or_is_the_explorer():
+    assert {*TEMPLATES, *TEACHING, NOTEBOOKS / "explorer.ipynb"} == set(ALL)
+    named = {read_params(path).notebook for path in (NOTEBOOKS.parent / "params").glob("*.yaml")}
+    assert named >= {path.stem for path in TEMPLATES}  # each is run by some params file
+
+
+def test_the_audit_s_template_tells_every_shortcut_once_and_in_order():
+    cells = nbformat.read(NOTEBOOKS / "audit.ipynb", as_version=4).cells
+    headed = [found[1] for cell in cells if (found := re.match(r"### (R\d+): ", cell.source))]
+    told = [found[1] for cell in cells if (found := re.match(r'told\("(R\d+)"\)', cell.source))]
+    assert headed == told == list(SHORTCUTS)
 
 
 @pytest.mark.parametrize("path", TEACHING, ids=name)

@@ -81,7 +81,7 @@ def test_the_readme_says_what_the_reference_results_say():
     rows = re.findall(r"^\| `([a-z0-9-]+)` \|(.*)\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
     cells = [(name, *(cell.strip().strip("*") for cell in row.split("|"))) for name, row in rows]
     said = {row for row in cells if len(row) == 7 and not row[2].startswith("_")}  # the table of protocols has fewer columns
-    published = [path.name for path in REFERENCE.iterdir() if path.is_dir() and not path.name.endswith("-development")]
+    published = [path.name for path in REFERENCE.iterdir() if path.is_dir() and not path.name.endswith("-development") and not (path / "result.json").exists()]
     results = {name: read_results(REFERENCE / name) for name in published}
     assert said == {(name, str(len(found)), *row) for name, found in results.items() for row in table(found)}
 

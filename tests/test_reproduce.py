@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 import focil
 from focil import reproduce
 from focil.__main__ import main
-from focil.reproduce import NOTEBOOK, PAGE, TEMPLATE, ReproduceError, execute, is_complete
+from focil.reproduce import TEMPLATES, ReproduceError, execute, is_complete
 
 ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE, NOTEBOOK, PAGE = TEMPLATES / "benchmark.ipynb", "benchmark.ipynb", "benchmark.html"
 SMALL = "config:\n  name: small\n  data: digits\n  tasks: 2\n  threads: 1\n  device: cpu\n  focil: {sparsities: [0.9], learning_rates: [0.1, 0.2], first_rung: 4}\n"
 
 
@@ -55,13 +57,13 @@ def test_every_picture_of_the_page_has_an_alternative_text(executed):
 def test_a_complete_run_is_not_repeated_and_an_incomplete_one_is(executed, capsys):
     out, _ = executed
     benchmark = focil.read_params(ROOT / "params" / "digits-5.yaml", device="cpu")
-    assert is_complete(out, benchmark, 3)
-    assert not is_complete(out, benchmark, 4)
-    assert not is_complete(out, benchmark.model_copy(update={"tasks": 2}), 3)
+    assert is_complete(out, benchmark, {"seed": 3})
+    assert not is_complete(out, benchmark, {"seed": 4})
+    assert not is_complete(out, benchmark.model_copy(update={"tasks": 2}), {"seed": 3})
     assert main(["run", str(ROOT / "params" / "digits-5.yaml"), "--out", str(out.parent.parent), "--seed", "3"]) == 0
     assert "nothing to do" in capsys.readouterr().out
     page = (out / PAGE).rename(out / "moved")
-    assert not is_complete(out, benchmark, 3)
+    assert not is_complete(out, benchmark, {"seed": 3})
     page.rename(out / PAGE)
 
 
@@ -121,3 +123,92 @@ def test_a_wrong_seed_is_refused(seed, capsys):
 
 def test_every_template_is_inspected_for_its_parameters():
     assert set(reproduce.papermill.inspect_notebook(TEMPLATE)) == {"config", "seed", "out"}
+    assert set(reproduce.papermill.inspect_notebook(TEMPLATES / "audit.ipynb")) == {"config", "seeds", "out"}
+
+
+# An audit: one notebook for all seeds
+
+AUDIT = """config:
+  name: tiny
+  data: digits
+  tasks: 5
+  threads: 1
+  device: cpu
+  focil: {sparsities: [0.9], learning_rates: [0.1, 0.2], first_rung: 4}
+  audit: {shortcuts: [R1, R3]}
+"""
+ARMS = ["ours", "ours + R1", "ours + R3", "release", "release - R1", "release - R3"]
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    """A tiny audit, run by the command line's main: folder of params, folder of outputs."""
+    root = tmp_path_factory.mktemp("audited")
+    (root / "params").mkdir()
+    (root / "params" / "tiny.yaml").write_text(AUDIT)
+    assert audit(root, 0, 1) == 0
+    return root
+
+
+def audit(root, *seeds):
+    return main(["run", str(root / "params" / "tiny.yaml"), "--seed", *map(str, seeds), "--out", str(root / "outputs")])
+
+
+def test_an_audit_is_one_notebook_for_all_seeds(audited):
+    out = audited / "outputs" / "tiny"
+    assert {path.name for path in out.iterdir()} == {"seed-0", "seed-1", "result.json", "figures", "audit.ipynb", "audit.html"}
+    assert {path.name for path in (out / "figures").iterdir()} == {"worth.png", "levels.png", "backward.png"}
+    trained = ["ours+R3.json", "ours.json", "release-R3.json", "release.json"]
+    assert all(sorted(path.name for path in (out / f"seed-{seed}").iterdir()) == trained for seed in (0, 1))
+    result = json.loads((out / "result.json").read_text())
+    assert result["seeds"] == [0, 1] and list(result["arms"]) == ARMS
+    cells = [cell for cell in nbformat.read(out / "audit.ipynb", as_version=4).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [output for cell in cells for output in cell.outputs if output.output_type == "stream" and output.name == "stderr"]
+
+
+def test_every_picture_of_an_audit_s_page_has_an_alternative_text(audited):
+    pictures = re.findall(r"<img[^>]*>", (audited / "outputs" / "tiny" / "audit.html").read_text())
+    assert len(pictures) == 3
+    assert all(len(re.search(r'alt="([^"]*)"', picture)[1]) > 40 for picture in pictures)
+
+
+def test_an_audit_s_page_says_what_cannot_act_and_what_was_not_asked(audited):
+    page = (audited / "outputs" / "tiny" / "audit.html").read_text()
+    assert "R9 cannot act here: no crop or flip in training" in page and "R12 is not part of this audit" in page
+    assert "8 trainings to do" in page and "focil/masks.py:" in page
+
+
+def test_a_complete_audit_is_not_repeated_and_its_arms_are_listed(audited, capsys):
+    page = audited / "outputs" / "tiny" / "audit.html"
+    before = page.stat()
+    assert audit(audited, 0, 1) == 0
+    said = capsys.readouterr().out
+    assert "nothing to do" in said and page.stat().st_mtime_ns == before.st_mtime_ns
+    assert main(["list", "--params", str(audited / "params"), "--out", str(audited / "outputs")]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[0] == "tiny: digits, 5 tasks, mlp, audit" and [line[2:16].strip() for line in listed[1:]] == ARMS
+    assert all(line in said and line.endswith("n = 2") for line in listed[1:])
+
+
+def test_other_seeds_of_an_audit_continue_it(audited, tmp_path):
+    shutil.copytree(audited, tmp_path, dirs_exist_ok=True)
+    out = tmp_path / "outputs" / "tiny"
+    trained = sorted(out.glob("seed-[01]/*.json"))
+    before = [(path.stat().st_ino, path.stat().st_mtime_ns) for path in trained]
+    first = json.loads((out / "result.json").read_text())["arms"]
+    assert len(trained) == 8 and audit(tmp_path, 0, 2) == 0
+    assert [(path.stat().st_ino, path.stat().st_mtime_ns) for path in trained] == before
+    result = json.loads((out / "result.json").read_text())
+    assert result["seeds"] == [0, 2] and len(list((out / "seed-2").glob("*.json"))) == 4
+    assert all(reports[0] == first[name][0] for name, reports in result["arms"].items())
+    assert "4 trainings to do" in (out / "audit.html").read_text()
+
+
+def test_an_audit_of_other_settings_is_refused_in_one_paragraph(audited, tmp_path, capsys):
+    shutil.copytree(audited, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "params" / "tiny.yaml").write_text(AUDIT.replace("first_rung: 4", "first_rung: 5"))
+    assert audit(tmp_path, 0) == 1
+    error = capsys.readouterr().err
+    assert "another audit" in error and "--fresh" in error and "Traceback" not in error
+    assert json.loads((tmp_path / "outputs" / "tiny" / "result.json").read_text())["seeds"] == [0, 1]

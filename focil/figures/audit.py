@@ -75,7 +75,7 @@ def draw_levels(axis: Axes, arms: Mapping[str, Sequence[Mapping]]) -> Axes:
     axis.grid(axis="x", color="0.92")
     axis.set_axisbelow(True)
     axis.set_xlabel("final average accuracy (%)")
-    axis.legend(loc="upper left", bbox_to_anchor=(0, -0.08), ncols=2)
+    axis.figure.legend(*axis.get_legend_handles_labels(), loc="outside lower right", ncols=2)
     ours, release = (_level(arms[name], "answered") for name in ("ours", "release"))
     truth = _level(arms["ours"], "oracle"), _level(arms["release"], "oracle")
     parts.title(axis, f"The release reads {release} and ours {ours}, but by different protocols; given the task it is {truth[1]} and {truth[0]}")
@@ -96,10 +96,10 @@ def backward(rows: Sequence[Sequence[float]], name: str) -> style.Picture:
         image = parts.draw_heatmap(axis, np.array(found["matrix"], dtype=float))
         parts.task_axis(axis, tasks, "test images of task")
         axis.set_yticks(range(tasks), range(1, tasks + 1))
-        axis.set_title(f"{how}: backward\ntransfer {100 * found['backward_transfer']:+.1f} points")
+        axis.set_title(f"{how}: backward\ntransfer {signed(found['backward_transfer'])} points")
     axes[0].set_ylabel("after task")
     parts.colorbar(axes[1], image, "accuracy (%)")
-    finding = f"{name}: one row repeated makes backward transfer 0 by construction; measured, it is {100 * measured['backward_transfer']:+.1f} points"
+    finding = f"{name}: one row repeated makes backward transfer 0 by construction; measured, it is {signed(measured['backward_transfer'])} points"
     parts.headline(axes[0], finding)
     told = "; ".join(f"after task {i + 1}: " + ", ".join(parts.percent(value) for value in row) for i, row in enumerate(rows))
     return style.Picture(figure, f"{finding}. Two accuracy matrices side by side. Measured {told}.")
@@ -107,7 +107,12 @@ def backward(rows: Sequence[Sequence[float]], name: str) -> style.Picture:
 
 def points(effect: Effect) -> str:
     """An effect in words: "+46.3 ± 11.1"."""
-    return f"{100 * effect['mean']:+.1f}" + ("" if effect["half"] is None else f" ± {100 * effect['half']:.1f}")
+    return signed(effect["mean"]) + ("" if effect["half"] is None else f" ± {100 * effect['half']:.1f}")
+
+
+def signed(share: float) -> str:
+    """A difference of shares in points, with its sign; what rounds to nothing is +0.0."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
 def _finding(effects: Sequence[Effect], leading: Sequence[str]) -> str:

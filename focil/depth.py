@@ -1,0 +1,100 @@
+"""The study of depth: what shallow and deep blocks do in DER and MEMO, and the same questions put to FOCIL's experts."""
+
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from focil import equal, layers
+from focil.backbones import features
+from focil.benchmark import Benchmark, MemoOptions, Point
+from focil.equal import Setting
+from focil.expert import masked_weights
+from focil.methods.focil import Focil
+from focil.methods.offline import PROBES
+from focil.stages import OnePass
+from focil.stream import Augmentation, Stream, class_order
+from focil.studies import Job, Study, advance, load_data
+
+OFFLINE = ("der", "memo")
+
+
+class Depth(Study):
+    """DER, MEMO and FOCIL on the same tasks; `finish` reads what was noted while they learned."""
+
+    unit = "image"
+
+    def jobs(self) -> list[Job]:
+        """One per seed and method."""
+        options, sizes = self.benchmark.layers, [self.data.num_classes // self.benchmark.tasks] * self.benchmark.tasks
+        settings = [Setting(method, options.network, options.exemplars) for method in OFFLINE] + [Setting("focil", self.benchmark.backbone, 0)]
+        view = offline_view(self.benchmark)
+        return [Job(seed, setting.method, equal.passes(view, self.data, sizes, setting), setting) for setting in settings for seed in self.seeds]
+
+    def finish(self) -> dict:
+        """All numbers, written to result.json. Raises StudyError while trainings are missing."""
+        found: dict[str, list[dict]] = {}
+        for job in self.jobs():
+            if (content := self.read(job)) is not None:
+                found.setdefault(job.name, []).append({key: content[key] for key in ("last", "layers", "cka", "capacity") if key in content})
+        return self.write({"runs": found})
+
+
+def offline_view(benchmark: Benchmark) -> Benchmark:
+    """The same benchmark as the study of equal memory would have it."""
+    options = benchmark.layers
+    point = Point(network=options.network, exemplars=options.exemplars, anchor="each")
+    memo = MemoOptions(network=options.network, points=(point,), brightness=options.brightness, training=options.training)
+    return benchmark.model_copy(update={"memo": memo})
+
+
+def train(benchmark: Benchmark, job: Job, path: Path) -> dict:
+    """Train one of the methods and return what was noted of its blocks."""
+    if job.what.method != "focil":
+        return equal.train(offline_view(benchmark), job, path)
+    data, start = load_data(benchmark), time.perf_counter()
+    stream = Stream(
+        data,
+        class_order(data, benchmark.tasks, job.seed, benchmark.class_order),
+        job.seed,
+        batch_size=benchmark.batch_size,
+        augmentation=Augmentation(benchmark.crop, benchmark.flip),
+        hold=benchmark.held_batches,
+        device=benchmark.device,
+    )
+    stream.on_draw = advance
+    method = OnePass(benchmark, stream)
+    for task in stream:
+        method.learn(task)
+    rows = torch.linspace(0, len(stream.test) - 1, min(PROBES, len(stream.test))).long().to(stream.device)
+    images = stream.prepare(stream.test[rows])
+    grams = [expert_grams(method.method, expert, images) for expert in range(method.done)]
+    return {
+        "layers": [],
+        "capacity": method.method.capacity(),
+        "cka": {name: layers.cka_matrix(found[name] for found in grams) for name in grams[0]},
+        "seconds": time.perf_counter() - start,
+    }
+
+
+Depth.worker = staticmethod(train)
+
+
+def expert_grams(method: Focil, expert: int, images: Tensor) -> dict[str, Tensor]:
+    """What one expert makes of the images after each masked layer, shallow to deep, as `layers.gram` matrices."""
+    found: dict[str, Tensor] = {}
+    frozen = method.experts[expert]
+    modules = dict(method.backbone.named_modules())
+    hooks = [
+        modules[name.removesuffix(".weight")].register_forward_hook(lambda _, __, output, name=name: found.update({name: layers.gram(output.float()).cpu()}))
+        for name in method.store
+    ]
+    method.backbone.eval()
+    try:
+        with torch.no_grad():
+            features(method.backbone, masked_weights(method.store, frozen.mask) | frozen.own, images, "float32")
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
