@@ -15,10 +15,12 @@ from focil.confidence import RULES
 from focil.datasets import Dataset
 from focil.expert import Expert
 from focil.masks import Ledger
+from focil.methods.finetune import Finetune
 from focil.methods.focil import Focil, FocilOptions
+from focil.methods.offline import OfflineOptions
 from focil.patches import Recipe
 from focil.router import Router
-from focil.stream import Stream, class_order
+from focil.stream import Augmentation, Stream, class_order
 from focil.trainer import Learners, Sgd
 
 MNIST = (1, 28, 28)
@@ -46,6 +48,9 @@ def main() -> None:
     routers()
     print("\none image answered by ResNet18 and a router of 10 MB, all cores, bfloat16, by number of its best tasks whose experts are asked")
     answering()
+    for precision in ("float32", "bfloat16"):
+        print(f"\none offline epoch of ResNet32, 2 560 images of CIFAR's size, batch 128, all cores, {precision}, in ms an image")
+        epochs(precision)
     print("\ndrawing one mask at density 0.05")
     masks()
 
@@ -174,6 +179,32 @@ class _Bench:
         return [
             Learners(self.backbone, [store] * len(group), group, [0.002] * len(group), [head] * len(group), [self.own] * len(group), sgd) for group in groups
         ]
+
+
+def epochs(precision: backbones.Precision, images: int = 2560) -> None:
+    """An epoch of finetuning, with augmentation, step and what is noted by depth, beside forward and backward of the same batches."""
+    generator = np.random.default_rng(0)
+    pixels, labels = generator.integers(0, 256, (images, 32, 32, 3), dtype=np.uint8), np.arange(images) % 10
+    data = Dataset.from_arrays(pixels, labels, pixels[:100], labels[:100], name="noise")
+    stream = Stream(data, class_order(data, 1, 0), 0, passes=1000, augmentation=Augmentation(4, True, 63 / 255))
+    options = OfflineOptions(cpu_epochs=4, precision=precision)
+    method, ends = Finetune("resnet32", data.image_shape, [10], 0, stream, options), []
+    method.learn(next(iter(stream)), lambda: ends.append(time.perf_counter()))
+    took = 1000 * statistics.median(np.diff(ends)) / images
+    batches = [part.contiguous(memory_format=torch.channels_last) for part in stream.prepare(stream.train).split(options.batch_size)]
+    targets = torch.as_tensor(labels).split(options.batch_size)
+
+    def bare() -> None:
+        method.net.train()
+        for batch, target in zip(batches, targets, strict=True):
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+                loss = F.cross_entropy(method.net(batch).float(), target)
+            method.net.zero_grad(set_to_none=True)
+            loss.backward()
+
+    base = milliseconds(bare, 3) / images
+    print(f"  bare forward + backward                     {base:8.2f}")
+    report("one epoch", took, base)
 
 
 def report(what: str, took: float, base: float) -> None:

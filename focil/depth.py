@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from focil.equal import Setting
 from focil.expert import masked_weights
 from focil.methods.focil import Focil
 from focil.methods.offline import PROBES
-from focil.stages import OnePass
+from focil.stages import OnePass, Stages
 from focil.stream import Augmentation, Stream, class_order
 from focil.studies import Job, Study, advance, load_data
 
@@ -64,13 +65,15 @@ def train(benchmark: Benchmark, job: Job, path: Path) -> dict:
         device=benchmark.device,
     )
     stream.on_draw = advance
-    method = OnePass(benchmark, stream)
+    method, stages = OnePass(benchmark, stream), Stages(stream)
     for task in stream:
         method.learn(task)
+        stages.after(method)
     rows = torch.linspace(0, len(stream.test) - 1, min(PROBES, len(stream.test))).long().to(stream.device)
     images = stream.prepare(stream.test[rows])
     grams = [expert_grams(method.method, expert, images) for expert in range(method.done)]
     return {
+        "last": stages.accuracy[-1],
         "layers": [],
         "capacity": method.method.capacity(),
         "cka": {name: layers.cka_matrix(found[name] for found in grams) for name in grams[0]},
@@ -98,3 +101,14 @@ def expert_grams(method: Focil, expert: int, images: Tensor) -> dict[str, Tensor
         for hook in hooks:
             hook.remove()
     return found
+
+
+def table(result: dict) -> list[str]:
+    """One line a method: last accuracy by `sample`, and CKA between tasks at its first and last block or layer, first seed."""
+    lines = []
+    for method, reports in result["runs"].items():
+        ends = [np.array(matrix) for matrix in (list(reports[0]["cka"].values())[i] for i in (0, -1))]
+        alike = [matrix[~np.eye(len(matrix), dtype=bool)].mean() for matrix in ends]
+        last = " ".join(f"{100 * report['last']:.1f}" for report in reports)
+        lines.append(f"  {method:8} last accuracy {last} %, CKA between tasks {alike[0]:.2f} where shallow, {alike[1]:.2f} where deep")
+    return lines

@@ -3,6 +3,7 @@
 Budgets follow MEMO (Zhou et al. 2023, section 5): one method's networks and exemplars set the bytes, and the others may keep what fits in them.
 """
 
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from focil import layers, memory, metrics, split
 from focil.benchmark import Benchmark, Point
 from focil.datasets import Dataset
 from focil.files import atomic_path
-from focil.memory import Growth, Size
+from focil.memory import Costs, Growth, Size
 from focil.methods.der import Der
 from focil.methods.finetune import Finetune
 from focil.methods.icarl import Icarl
@@ -30,6 +31,7 @@ from focil.studies import Job, Study, advance, load_data
 
 METHODS: dict[str, type[Offline]] = {"finetune": Finetune, "replay": Replay, "icarl": Icarl, "wa": Wa, "der": Der, "memo": Memo, "joint": Joint}
 GROWTH: dict[str, Growth] = {"der": "der", "memo": "memo"}  # the others have a single network
+DISTILS = ("icarl", "wa")
 BOUNDS = ("finetune", "joint", "focil")  # without a budget
 SAVE_EVERY = 60  # seconds between checkpoints inside a task
 NEARLY = 1.0  # points; what the verdict calls nearly identical
@@ -59,7 +61,10 @@ class Equal(Study):
         return [Job(seed, "-".join(map(str, setting)), passes(self.benchmark, self.data, self.sizes, setting), setting) for setting in distinct for seed in self.seeds]
 
     def budgets(self) -> list[dict]:
-        """By point: its bytes, and each method's network, exemplars and bytes by the published account."""
+        """By point: its bytes, and each method's network, exemplars and bytes by the published account.
+
+        counted_exemplars: how many would fit after each task if everything were counted; None without a budget.
+        """
         image, tasks = self.data.x_train[0].nbytes, len(self.sizes)
         found = []
         for number, point in enumerate(self.benchmark.memo.points):
@@ -68,7 +73,11 @@ class Equal(Study):
                 {
                     "budget": None if point.anchor == "each" else self._budget(point),
                     "methods": {
-                        method: s._asdict() | {"bytes": memory.model_bytes(growth(method), self._size(s.network), tasks) + s.exemplars * image}
+                        method: s._asdict()
+                        | {
+                            "bytes": memory.model_bytes(growth(method), self._costs(s.network).size, tasks) + s.exemplars * image,
+                            "counted_exemplars": self._counted(method, s, point),
+                        }
                         for method, s in settings.items()
                         if method != "focil"  # has an account of its own
                     },
@@ -84,7 +93,7 @@ class Equal(Study):
                 found.setdefault(job.name, []).append({key: value for key, value in content.items() if key != "identity"})
         names = {key: "-".join(map(str, setting)) for key, setting in self.settings.items()}
         points = [budget | {"runs": {m: name for (m, n), name in names.items() if n == number}} for number, budget in enumerate(self.budgets())]
-        image, whole = self.data.x_train[0].nbytes, self._size(self.benchmark.memo.network).whole
+        image, whole = self.data.x_train[0].nbytes, self._costs(self.benchmark.memo.network).size.whole
         about = {"image_bytes": image, "exemplars_of_a_network": memory.in_exemplars(memory.FLOAT * whole, image), "sizes": self.sizes}
         return self.write(about | {"points": points, "runs": found})
 
@@ -100,16 +109,24 @@ class Equal(Study):
         if point.anchor == "each":
             return Setting(method, network, point.exemplars)
         image, tasks = self.data.x_train[0].nbytes, len(self.sizes)
-        return Setting(method, network, memory.exemplars_within(self._budget(point), growth(method), self._size(network), tasks, image))
+        return Setting(method, network, memory.exemplars_within(self._budget(point), growth(method), self._costs(network).size, tasks, image))
 
     def _budget(self, point: Point) -> int:
         network = point.network if point.anchor == "der" else self.benchmark.memo.network
-        return memory.budget_of(point.anchor, self._size(network), len(self.sizes), point.exemplars, self.data.x_train[0].nbytes)
+        return memory.budget_of(point.anchor, self._costs(network).size, len(self.sizes), point.exemplars, self.data.x_train[0].nbytes)
 
-    def _size(self, network: str) -> Size:
-        last = self.benchmark.memo.last_shared
-        parts = split.build(network, self.data.image_shape, 0, last)
-        return Size(split.parameters(parts.generalized), split.parameters(parts.specialised))
+    def _counted(self, method: str, setting: Setting, point: Point) -> list[int] | None:
+        if point.anchor == "each" or method in BOUNDS:
+            return None
+        seen = list(itertools.accumulate(self.sizes))
+        image = self.data.x_train[0].nbytes
+        return memory.counted_exemplars(self._budget(point), growth(method), self._costs(setting.network), seen, image, method in DISTILS)
+
+    def _costs(self, network: str) -> Costs:
+        parts = split.build(network, self.data.image_shape, 0, self.benchmark.memo.last_shared)
+        size = Size(split.parameters(parts.generalized), split.parameters(parts.specialised))
+        buffers = [sum(buffer.nbytes for buffer in part.buffers()) for part in (parts.generalized, parts.specialised)]
+        return Costs(size, *buffers, parts.features)
 
 
 def growth(method: str) -> Growth:
@@ -221,6 +238,31 @@ def curves(result: dict) -> Iterator[tuple[str, list[float], list[list[float]], 
             runs = [result["runs"][point["runs"][method]] for point in points]
             used = [point["methods"][method]["bytes"] for point in points]
             yield method, used, [[run["average"] for run in seeds] for seeds in runs], [[run["last"] for run in seeds] for seeds in runs]
+
+
+def areas(result: dict) -> Iterator[str]:
+    """The area under average and last accuracy over MiB, a line a method; only where it has several budgets."""
+    for method, used, average, last in curves(result):
+        if len(used) > 1:
+            order = sorted(range(len(used)), key=used.__getitem__)
+            mib = [used[i] / memory.MIB for i in order]
+            found = [memory.auc(mib, [sum(values[i]) / len(values[i]) for i in order]) for values in (average, last)]
+            yield f"{method:10} AUC-A {found[0]:6.2f}  AUC-L {found[1]:6.2f}  ({len(used)} budgets, {mib[0]:.1f} to {mib[-1]:.1f} MiB)"
+
+
+def table(result: dict) -> list[str]:
+    """One line a run: last and average accuracy by `sample`, and last by `oracle`, in %, with 95 % intervals over seeds."""
+
+    def words(values: list[float]) -> str:
+        mean, half = metrics.mean_interval(values)
+        return f"{100 * mean:5.1f}" + ("" if half is None else f" +- {100 * half:4.1f}")
+
+    lines = []
+    for name, reports in result["runs"].items():
+        oracle = words([report["oracle"]["final_average"] for report in reports])
+        last, average = (words([report[which] for report in reports]) for which in ("last", "average"))
+        lines.append(f"  {name:24} last {last} %, average {average} %, oracle {oracle} %, stored {reports[0]['stored']:5}, n = {len(reports)}")
+    return lines
 
 
 def verdict(result: dict) -> Iterator[str]:

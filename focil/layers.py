@@ -15,7 +15,7 @@ class Watch:
     def __init__(self, blocks: Mapping[str, nn.Module]):
         self.weights = {name: [p for p in block.parameters() if p.requires_grad] for name, block in blocks.items()}
         self.weights = {name: parameters for name, parameters in self.weights.items() if parameters}
-        self.squares = {name: torch.zeros((), dtype=torch.float64) for name in self.weights}
+        self.squares = {name: torch.zeros((), device=parameters[0].device) for name, parameters in self.weights.items()}
         self.steps = 0
         self.first: dict[str, list[Tensor]] = {}
 
@@ -23,7 +23,7 @@ class Watch:
         """Note the gradients of a step."""
         for name, parameters in self.weights.items():
             norms = torch._foreach_norm([p.grad for p in parameters if p.grad is not None])
-            self.squares[name] += torch.stack(norms).square().sum().double().cpu()
+            self.squares[name] += torch.stack(norms).square().sum()  # stays on the device: reading it would wait for the step
         self.steps += 1
 
     def epoch(self) -> None:
@@ -53,7 +53,8 @@ class Watch:
 
     def load(self, state: dict) -> None:
         """Continue from a `state`."""
-        self.squares, self.steps = state["squares"], state["steps"]
+        self.squares = {name: square.to(self.squares[name].device) for name, square in state["squares"].items()}
+        self.steps = state["steps"]
         self.first = {name: [t.to(self.weights[name][0].device) for t in tensors] for name, tensors in state["first"].items()}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from focil.errors import FocilError
 
 FLOAT = 4  # bytes of a float32 parameter
+LABEL = 8  # bytes of a stored label
 MIB = 2**20
 Growth = Literal["single", "memo", "der"]
 
@@ -53,6 +54,36 @@ def exemplars_within(budget: int, growth: Growth, size: Size, tasks: int, image_
 def budget_of(growth: Growth, size: Size, tasks: int, exemplars: int, image_bytes: int) -> int:
     """Bytes of a method's networks after `tasks` tasks and of its exemplars: the budget that others are given."""
     return model_bytes(growth, size, tasks) + exemplars * image_bytes
+
+
+class Costs(NamedTuple):
+    """Everything that a network of a method takes. buffers: bytes (statistics of BatchNorm) of the shared and of one task's blocks; features: F."""
+
+    size: Size
+    generalized_buffers: int
+    specialised_buffers: int
+    features: int
+
+
+def counted_bytes(growth: Growth, costs: Costs, tasks: int, classes: int, distils: bool) -> dict[str, int]:
+    """Bytes after `tasks` tasks with `classes` classes, everything counted but the exemplars: networks, buffers, heads, teacher.
+
+    distils: a copy of the network before the task is needed while a later task is learned (iCaRL, WA).
+    """
+    copies = {"single": (1, 1), "memo": (1, tasks), "der": (tasks, tasks)}[growth]
+    networks = model_bytes(growth, costs.size, tasks)
+    buffers = copies[0] * costs.generalized_buffers + copies[1] * costs.specialised_buffers
+    heads = FLOAT * (copies[1] * costs.features + 1) * classes
+    return {"networks": networks, "buffers": buffers, "heads": heads, "teacher": networks + buffers + heads if distils and tasks > 1 else 0}
+
+
+def counted_exemplars(budget: int, growth: Growth, costs: Costs, classes: Sequence[int], image_bytes: int, distils: bool) -> list[int]:
+    """Exemplars that fit in `budget` bytes after each task, everything counted; an exemplar has a label of 8 bytes.
+
+    classes: seen after each task. 0 where the rest alone is more than the budget.
+    """
+    taken = [sum(counted_bytes(growth, costs, task, seen, distils).values()) for task, seen in enumerate(classes, 1)]
+    return [max(0, budget - used) // (image_bytes + LABEL) for used in taken]
 
 
 def in_exemplars(nbytes: int, image_bytes: int) -> float:

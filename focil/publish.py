@@ -5,12 +5,16 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from focil import audit, protocols
+from focil import audit, depth, equal, protocols
+from focil.benchmark import Benchmark
 from focil.errors import FocilError
 from focil.figures import accuracy, style
 from focil.figures.audit import signed
 from focil.figures.comparison import comparison
+from focil.figures.equal import NAMES
 from focil.figures.memory import memory
+from focil.memory import MIB
+from focil.metrics import mean_interval
 from focil.published import PUBLISHED
 from focil.results import RESULT, memory_points, read_results, summary
 from focil.shortcuts import DESCRIBED
@@ -95,14 +99,44 @@ def _section(folder: Path) -> str:
 
 
 def _study_section(result: dict) -> str:
-    name, seeds = result["benchmark"]["name"], " ".join(map(str, result["seeds"]))
+    benchmark, seeds = Benchmark(**result["benchmark"]), " ".join(map(str, result["seeds"]))
+    told = {"audit": _audit_text, "memory": _equal_text, "layers": _depth_text}[benchmark.notebook](result)
+    return f"## {benchmark.name}\n\n    python -m focil run params/{benchmark.name}.yaml --seed {seeds}\n\n{told}\nn = {len(result['seeds'])} ({result['provenance']['device']}).\n"
+
+
+def _audit_text(result: dict) -> str:
     rows = "\n".join(f"| {' | '.join(row)} |" for row in effects_table(result))
-    lines = "\n".join(f"    {line}" for line in audit.table(result))
     return (
-        f"## {name}\n\n    python -m focil run params/{name}.yaml --seed {seeds}\n\nWhat each shortcut of the released code adds to the final average accuracy, in points, paired by "
-        f"seed, n = {len(result['seeds'])} ({result['provenance']['device']}).\n\n| | shortcut | from ours | in the release | from ours, oracle | in the release, oracle |\n"
-        f"|---|---|---|---|---|---|\n{rows}\n\n{lines}\n"
+        "What each shortcut of the released code adds to the final average accuracy, in points, paired by seed.\n\n| | shortcut | from ours | in the release | from ours, oracle | "
+        f"in the release, oracle |\n|---|---|---|---|---|---|\n{rows}\n\n{_indented(audit.table(result))}\n"
     )
+
+
+def _equal_text(result: dict) -> str:
+    rows = "\n".join(f"| {' | '.join(row)} |" for row in equal_table(result))
+    found = _indented([*equal.areas(result), *equal.verdict(result)])
+    return f"| budget | method | network | exemplars | MiB | last | average | oracle |\n|---|---|---|---|---|---|---|---|\n{rows}\n\n{found}\n"
+
+
+def _depth_text(result: dict) -> str:
+    return f"{_indented(depth.table(result))}\n"
+
+
+def _indented(lines: Sequence[str]) -> str:
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def equal_table(result: dict) -> list[tuple[str, ...]]:
+    """One row for each method at each budget: who has what, and last, average and oracle accuracy in %."""
+    rows = []
+    for point in result["points"]:
+        budget = "none" if point["budget"] is None else f"{point['budget'] / MIB:.2f} MiB"
+        for method, name in point["runs"].items():
+            reports = result["runs"][name]
+            has = point["methods"].get(method, {"network": reports[0]["network"], "exemplars": 0, "bytes": sum(reports[0]["memory"][-1]["published"].values())})
+            values = [[report[which] for report in reports] for which in ("last", "average")] + [[report["oracle"]["final_average"] for report in reports]]
+            rows.append((budget, NAMES[method], has["network"], str(has["exemplars"]), f"{has['bytes'] / MIB:.2f}", *(_entry(*mean_interval(v)) for v in values)))
+    return rows
 
 
 def effects_table(result: dict) -> list[tuple[str, ...]]:

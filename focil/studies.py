@@ -5,8 +5,10 @@ is missing, and its numbers do not depend on how many cores there were.
 """
 
 import json
-import multiprocessing
+import multiprocessing.connection
+import os
 import queue
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -117,7 +119,7 @@ class Study(ABC):
 
 def load_data(benchmark: Benchmark) -> Dataset:
     """The benchmark's data set, or its development split."""
-    data = datasets.load(benchmark.data, split=benchmark.split)
+    data = datasets.load(benchmark.data, split=benchmark.split, image_size=benchmark.image_size)
     return data.development() if benchmark.development else data
 
 
@@ -139,6 +141,13 @@ def _flush() -> None:
 def _connect(reports: Any) -> None:
     global _progress
     _progress = reports
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose study is killed must not stay behind, with its memory."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _work(worker: Any, benchmark: Benchmark, job: Job, path: Path, identity: dict) -> None:

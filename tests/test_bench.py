@@ -25,3 +25,8 @@ def test_answering_asks_none_one_three_and_all_experts(capsys):
 def test_routers_are_timed_by_size(capsys):
     bench.routers((0.3, 0.6))
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["0.3", "0.6"]
+
+
+def test_an_offline_epoch_is_compared_with_its_bare_passes(capsys):
+    bench.epochs("float32", images=256)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["bare", "one"]

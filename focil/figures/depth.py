@@ -35,7 +35,7 @@ def blocks(runs: Mapping[str, Sequence[Noted]]) -> style.Picture:
     finding = _blocks_finding(runs)
     parts.headline(axes[0], finding)
     told = "; ".join(
-        f"{NAMES[m]}, {what}: " + ", ".join(f"{name} {value:.2g}" for name, value in zip(*_means(seeds, measure), strict=True))
+        f"{NAMES[m]}, {what}: " + ", ".join(f"{name} {value:.2g}" for name, value in zip(*means(seeds, measure), strict=True))
         for m, seeds in runs.items()
         for measure, what in MEASURES.items()
     )
@@ -100,24 +100,23 @@ def _by_block(seeds: Sequence[Noted], measure: str) -> tuple[list[str], np.ndarr
     return names, np.array(rows, dtype=float)
 
 
-def _means(seeds: Sequence[Noted], measure: str) -> tuple[list[str], np.ndarray]:
+def means(seeds: Sequence[Noted], measure: str) -> tuple[list[str], np.ndarray]:
+    """Names of the blocks, shallow to deep, and the mean of a measure over seeds and later tasks."""
     names, values = _by_block(seeds, measure)
     return names, values.mean(0)
 
 
 def _blocks_finding(runs: Mapping[str, Sequence[Noted]]) -> str:
     method = next(iter(runs))
-    names, raw = _means(runs[method], "shift")
-    _, each = _means(runs[method], "shift_per_weight")
+    names, raw = means(runs[method], "shift")
+    _, each = means(runs[method], "shift_per_weight")
     ratios = raw[-1] / raw[0], each[-1] / each[0]
-    deep, shallow = names[-1], names[0]
 
     def words(ratio: float) -> str:
-        return f"{ratio:.1f} times as far as {shallow}" if ratio >= 1 else f"{1 / ratio:.1f} times less far than {shallow}"
+        return f"{ratio:.1f} times as far as {names[0]}" if ratio >= 1 else f"{1 / ratio:.1f} times less far"
 
-    return f"While {NAMES[method]} learns a later task, {deep} moves {words(ratios[0])} in all, but per weight {words(ratios[1])}" if (ratios[0] > 1) != (ratios[1] > 1) else (
-        f"While {NAMES[method]} learns a later task, {deep} moves {words(ratios[0])} in all, and per weight {words(ratios[1])}"
-    )
+    link = "and" if (ratios[0] > 1) == (ratios[1] > 1) else "but"
+    return f"While {NAMES[method]} learns a later task, {names[-1]} moves {words(ratios[0])} in all, {link} per weight {words(ratios[1])}"
 
 
 def _off_diagonal(matrix: np.ndarray) -> float:

@@ -78,14 +78,17 @@ def confusion(runs: Runs) -> style.Picture:
         image = axis.imshow(100 * shares, cmap=style.SHADES, vmin=0, vmax=100, interpolation="nearest")
         new = reports[0]["new"]
         late[method] = counts[:-new, -new:].sum() / counts[:-new].sum()
-        axis.set_title(f"{NAMES[method]}: {parts.percent(late[method])} of\nold images answered as new")
+        axis.set_title(f"{NAMES[method]}: {parts.percent(late[method])}")
+        ticks = np.linspace(0, len(counts) - 1, 3).astype(int)
+        axis.set_xticks(ticks, ticks + 1)
+        axis.set_yticks(ticks, ticks + 1)
         axis.set_xlabel("answered class")
     for axis in axes[len(runs) :]:
         axis.set_axis_off()
     axes[0].set_ylabel("true class")
     parts.colorbar(axes[columns - 1], image, "of the class's images (%)")
     worst, best = max(late, key=late.get), min(late, key=late.get)
-    finding = f"Old classes are lost to the newest task: {parts.percent(late[worst])} of their images with {NAMES[worst]}, {parts.percent(late[best])} with {NAMES[best]}"
+    finding = f"Images of old classes answered as one of the newest task: {parts.percent(late[worst])} with {NAMES[worst]}, {parts.percent(late[best])} with {NAMES[best]}"
     parts.headline(axes[0], finding)
     return style.Picture(figure, f"{finding}. Confusion matrices after the last task, one a method. " + "; ".join(f"{NAMES[m]} {parts.percent(v)}" for m, v in late.items()) + ".")
 

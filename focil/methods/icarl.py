@@ -13,12 +13,15 @@ class Icarl(Offline):
     """Cross-entropy and distillation; classes answer by the mean feature of their exemplars."""
 
     teacher: torch.nn.Module | None = None
+    _means: tuple[int, Tensor] = (0, torch.empty(0))  # tasks learned then, and the mean of each class
 
     def scores(self, images: Tensor) -> Tensor:
         """Minus the squared distance (N, classes seen) of the normalised feature to the mean of each class's exemplars."""
-        means = torch.stack([F.normalize(F.normalize(self._features(stored), dim=1).mean(0), dim=0) for stored in self.exemplars.images])
+        if self._means[0] != self.done:
+            stored = (F.normalize(self._features(images), dim=1) for images in self.exemplars.images)
+            self._means = self.done, torch.stack([F.normalize(features.mean(0), dim=0) for features in stored])
         features = F.normalize(self._in_chunks(self.net.features, images), dim=1)
-        return -torch.cdist(features, means).square()
+        return -torch.cdist(features, self._means[1]).square()
 
     def memory(self) -> dict[str, int]:
         found = super().memory()
