@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from focil.errors import FocilError
+from focil.image_folder import LARGEST, SMALLEST
 from focil.methods.focil import FocilOptions
 from focil.methods.offline import OfflineOptions
 from focil.shortcuts import SHORTCUTS, Shortcut
@@ -83,7 +84,8 @@ class Benchmark(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the folder of results")
-    data: str = Field(description="a data set by name, or the path of an .npz with x_train, y_train, x_test, y_test")
+    data: str = Field(description="a data set by name, or the path of an .npz with x_train, y_train, x_test, y_test, or of a folder of images")
+    image_size: int | None = Field(None, ge=SMALLEST, le=LARGEST, description="pixels to which images of a folder are resized and cropped; default 224")
     split: Literal["official", "sha256"] = Field("official", description="sha256: pooled and split again by the pixels' hash")
     development: bool = Field(False, description="test on the last 10 % of each class's training images, for making choices")
     tasks: int = Field(ge=1)

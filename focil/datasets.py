@@ -1,9 +1,11 @@
 """Data sets by name: `load` gives checked uint8 images, integer labels, and a checksum of exactly what was loaded.
 
-A set is looked for in `data_root()` and in the per-user cache, downloaded when absent, and kept as a checksummed .npz.
+A set is looked for in `data_root()` and in the per-user cache, downloaded when absent, and kept as a checksummed .npz. Folders of images are
+neither downloaded nor kept a second time, see `image_folder`.
 """
 
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from focil import tiny_imagenet
+from focil import image_folder, tiny_imagenet
 from focil.download import DataError, data_root, existing_folder, fetch, user_cache, writable_folder
 from focil.formats import KEYS, OPTIONAL_KEYS, checked, digest, official, read_npz, split_by_content, write_npz
 
@@ -19,6 +21,7 @@ __all__ = ["NAMES", "SPLITS", "DataError", "Dataset", "data_root", "load"]
 
 SPLITS = ("official", "sha256")
 TINY = re.compile(r"tiny-imagenet(-\d+)?")
+FOLDER = "imagenet100"  # a folder of images, like any that is named by its path
 DEFAULT_MEAN, DEFAULT_STD = 0.5, 0.25
 DEVELOPMENT_SHARE = 10  # one in ten training images of a class
 
@@ -48,6 +51,7 @@ _CATALOGUE = {
         willow_tree wolf woman worm""".split())),
     "tiny-imagenet": _Entry((0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)),
     "tiny-imagenet-20": _Entry((0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)),
+    FOLDER: _Entry((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 NAMES: tuple[str, ...] = tuple(_CATALOGUE)
 
@@ -125,16 +129,19 @@ class Dataset:
         return Dataset.from_arrays(*parts, name=f"{self.name}-development", classes=self.classes, mean=self.mean, std=self.std)
 
 
-def load(name: str, *, split: str = "official", root: Path | None = None) -> Dataset:
+def load(name: str, *, split: str = "official", root: Path | None = None, image_size: int | None = None) -> Dataset:
     """Return a data set by name, from disk if it is there, else downloaded, decoded and kept for the next time.
 
     Args:
         name: one of NAMES, or the path of your own .npz with x_train, y_train, x_test, y_test and, if you like, classes,
             mean and std. `tiny-imagenet-K` is a zip or folder of that name in the official layout, never downloaded.
+            `imagenet100` is a folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG, never downloaded; so is any path with a
+            slash. Their mean and std are ImageNet's.
         split: "official" leaves train and test as they come. "sha256" pools them and takes, of each class, the images
             with the lowest SHA-256 of their pixels for testing, as many as the class has test images officially. The
             embedded digits have no official split; theirs is the one by SHA-256, a fifth of each class for testing.
         root: the folder to look in; None takes `data_root()`.
+        image_size: pixels to which images of a folder are resized and cropped, 8 to 512; None takes 224. No other set has it.
 
     Raises:
         DataError: an unknown name, no file and no network, a damaged file, a folder that does not exist, a full disk.
@@ -142,22 +149,34 @@ def load(name: str, *, split: str = "official", root: Path | None = None) -> Dat
     if split not in SPLITS:
         raise DataError(f"split is {split!r}; expected one of {', '.join(SPLITS)}. Correct it in the params file or the call.")
     name = str(name)
-    entry = _CATALOGUE.get("tiny-imagenet" if TINY.fullmatch(name) else name, _Entry((), ()))
-    arrays, checksum = _arrays(name, root)
+    family = "tiny-imagenet" if TINY.fullmatch(name) else FOLDER if _is_folder(name) else name
+    entry = _CATALOGUE.get(family, _Entry((), ()))
+    arrays, checksum = _arrays(name, root, image_size)
     if split == "sha256":
         good = checked(arrays, name)
         pooled = (np.concatenate([good[f"{part}_train"], good[f"{part}_test"]]) for part in "xy")
         arrays, checksum = {**arrays, **split_by_content(*pooled, np.bincount(good["y_test"]))}, None
     mine = {key: np.atleast_1d(arrays[key]).tolist() for key in OPTIONAL_KEYS if key in arrays}
     classes, mean, std = (getattr(entry, key) or mine.get(key) for key in OPTIONAL_KEYS)
-    return _dataset(Path(name).stem if _is_path(name) else name, arrays, name, classes, mean, std, checksum)
+    title = Path(name).stem if _is_path(name) else Path(name).absolute().name if _is_folder(name) else name
+    return _dataset(title, arrays, name, classes, mean, std, checksum)
 
 
 def _is_path(name: str) -> bool:
     return name.endswith(".npz")
 
 
-def _arrays(name: str, root: Path | None) -> tuple[Mapping[str, np.ndarray], str | None]:
+def _is_folder(name: str) -> bool:
+    return name == FOLDER or not _is_path(name) and ("/" in name or os.sep in name)
+
+
+def _arrays(name: str, root: Path | None, image_size: int | None) -> tuple[Mapping[str, np.ndarray], str | None]:
+    if _is_folder(name):
+        folder = image_folder.find(name, (_root(root), user_cache())) if name == FOLDER else Path(name).expanduser()
+        return image_folder.read(folder, image_folder.SIZE if image_size is None else image_size), None
+    if image_size is not None:
+        raise DataError(f"image_size is {image_size}, but {name} is no folder of images and its images have one size; expected "
+                        f"{FOLDER} or the path of a folder. Remove image_size from the params file or the call.")
     if _is_path(name):
         return read_npz(Path(name).expanduser())
     if name == "digits":
@@ -165,8 +184,9 @@ def _arrays(name: str, root: Path | None) -> tuple[Mapping[str, np.ndarray], str
     if name not in NAMES and not TINY.fullmatch(name):
         close = difflib.get_close_matches(name, NAMES, n=2)
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        raise DataError(f"There is no data set {name!r}; expected one of {', '.join(NAMES)}, or the path of an .npz file.{hint}")
-    root = data_root() if root is None else existing_folder(Path(root), "root")
+        raise DataError(f"There is no data set {name!r}; expected one of {', '.join(NAMES)}, or the path of an .npz file or of a folder "
+                        f"of images (with a slash).{hint}")
+    root = _root(root)
     if TINY.fullmatch(name):
         return tiny_imagenet.read(_tiny_source(name, root), writable_folder(root))
     for folder in (root, user_cache()):
@@ -175,6 +195,10 @@ def _arrays(name: str, root: Path | None) -> tuple[Mapping[str, np.ndarray], str
     kept = writable_folder(root)
     arrays = checked(official(name, kept), f"the official {name}")
     return arrays, write_npz(kept / f"{name}.npz", arrays)
+
+
+def _root(given: Path | None) -> Path:
+    return data_root() if given is None else existing_folder(Path(given), "root")
 
 
 def _tiny_source(name: str, root: Path) -> Path:

@@ -90,7 +90,7 @@ def execute(template: Path, out: Path, parameters: dict) -> None:
             progress_bar=False,
             log_output=False,
             stderr_file=sys.stderr,
-            cwd=str(out),
+            cwd=str(Path.cwd()),  # a relative path of data is meant from where the command was given
         )
     except PapermillExecutionError as error:
         raise ReproduceError(f"{error.ename}: {error.evalue}\n(the notebook up to the error: {part})") from None

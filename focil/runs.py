@@ -39,7 +39,7 @@ class Run:
     def __init__(self, out: str | Path, benchmark: Benchmark, seed: int = 0, *, data: Dataset | None = None, backbone: backbones.Factory | None = None):
         self.out, self.benchmark, self.seed = Path(out), benchmark, seed
         torch.set_num_threads(benchmark.threads)
-        self.data = data or datasets.load(benchmark.data, split=benchmark.split)
+        self.data = data or datasets.load(benchmark.data, split=benchmark.split, image_size=benchmark.image_size)
         if benchmark.development:
             self.data = self.data.development()
         self.stream = Stream(

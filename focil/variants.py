@@ -53,7 +53,7 @@ class Study:
 
     def __init__(self, benchmark: Benchmark, seed: int, budget: int):
         torch.set_num_threads(benchmark.threads)
-        data = datasets.load(benchmark.data, split=benchmark.split).development()
+        data = datasets.load(benchmark.data, split=benchmark.split, image_size=benchmark.image_size).development()
         order = class_order(data, benchmark.tasks, seed, benchmark.class_order)
         held = benchmark.batch_size * benchmark.held_batches
         self.open = lambda: Stream(data, order, seed, device=benchmark.device, batch_size=held)
