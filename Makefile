@@ -1,6 +1,6 @@
 # focil: every command a reader needs. `make help` prints them.
 SUITE ?= default
-SUITE_default := digits-5 audit-digits
+SUITE_default := digits-5 audit-digits memo-digits layers-digits
 SUITE_paper := mnist-5 fashion-mnist-5 cifar100-10 cifar100-20 tiny-imagenet-100
 SEEDS_default := 0 1 2 3 4
 SEEDS ?= $(if $(RUN),0,$(or $(SEEDS_$(SUITE)),0))
@@ -26,6 +26,7 @@ help:  ## print this list
 	@echo "make reproduce SUITE=paper    the five benchmarks of the paper (data is found through FOCIL_DATA, or downloaded)"
 	@echo "make reproduce RUN=mnist-5    one params file; SEEDS='0 1 2' chooses the seeds; -jN runs N benchmarks side by side"
 	@echo "make reproduce RUN=audit-mnist SEEDS='0 1 2 3 4'    what the shortcuts of the released code are worth"
+	@echo "make reproduce RUN=memo-cifar100-b0-inc10-cpu    offline methods at equal memory, in small"
 	@echo "make reproduce TORCH=cpu      with the small CPU build of PyTorch"
 
 reproduce: $(addprefix run-,$(RUNS))  ## build the environment and run the suite into outputs/ (default: handwritten digits)

@@ -12,7 +12,7 @@ from torch import nn
 
 import focil
 from focil.__main__ import main
-from focil.publish import PublishError, publish, table
+from focil.publish import PublishError, effects_table, publish, table
 from focil.published import PUBLISHED
 from focil.results import read_results
 
@@ -86,6 +86,16 @@ def test_the_readme_says_what_the_reference_results_say():
     assert said == {(name, str(len(found)), *row) for name, found in results.items() for row in table(found)}
 
 
+def test_the_readme_says_what_the_audits_found():
+    rows = re.findall(r"^\| (R\d+) \|([^|]*)\|(.*)\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    said = {number: (name.strip(), [cell.strip() for cell in cells.split("|")]) for number, name, cells in rows if cells.count("|") == 5}
+    found = {}
+    for column, data in enumerate(("digits", "mnist", "cifar100")):
+        for number, name, *cells in effects_table(json.loads((REFERENCE / f"audit-{data}" / "result.json").read_text())):
+            found.setdefault(number, (name, [""] * 6))[1][2 * column : 2 * column + 2] = cells[:2]
+    assert said == found and len(said) == 10
+
+
 def test_the_readme_says_what_others_published():
     rows = re.findall(r"^\| `([a-z0-9-]+)` \|[^|]*\| _(.*?)_ \|(.*)\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert rows
@@ -101,6 +111,13 @@ def test_published_results_are_honest_about_themselves():
         assert not result["provenance"]["commit"].endswith("-dirty"), path
         assert result["verified"]["equal"] and result["accuracy"]["oracle-experts"]["forgetting"] == 0
         assert {search["draws_per_sample"] for search in result["search"]} == {1}
+
+
+def test_published_studies_are_honest_about_themselves():
+    for path in REFERENCE.glob("*/result.json"):
+        result = json.loads(path.read_text())
+        assert result["benchmark"]["name"] == path.parent.name
+        assert not result["provenance"]["commit"].endswith("-dirty"), path
 
 
 def test_the_reference_is_small():
