@@ -17,8 +17,8 @@ from focil.released import OPTIONS, Released
 from focil.released.answers import MEASURES, Answers
 from focil.released.learners import normalises
 from focil.shortcuts import AT_TEST, SHORTCUTS, ordered
-from focil.stream import Augmentation, Stream, class_order
-from focil.studies import Job, Study, StudyError, advance, load_data
+from focil.sources import load_data, open_stream, order_of
+from focil.studies import Job, Study, StudyError, advance
 
 Base = Literal["ours", "release"]
 
@@ -75,7 +75,7 @@ class Audit(Study):
 
     def __init__(self, out: str | Path, benchmark: Benchmark, seeds: Sequence[int]):
         super().__init__(out, benchmark, seeds)
-        class_order(self.data, benchmark.tasks, 0)  # refuses tasks that do not divide the classes before anything starts
+        order_of(benchmark, self.data, 0)  # refuses tasks that do not divide the classes before anything starts
         self.idle = idle(benchmark)
         self.shortcuts = [s for s in ordered(benchmark.audit.shortcuts) if s not in self.idle]
         if not self.shortcuts:
@@ -106,15 +106,7 @@ def train(benchmark: Benchmark, job: Job, path: Path) -> dict:
     """Train one arm over the tasks, and answer for all arms that share the training."""
     training, wanted = job.what
     start, data = time.perf_counter(), load_data(benchmark)
-    stream = Stream(
-        data,
-        class_order(data, benchmark.tasks, job.seed, benchmark.class_order),
-        job.seed,
-        batch_size=benchmark.batch_size,
-        augmentation=Augmentation(benchmark.crop, benchmark.flip),
-        hold=benchmark.held_batches,
-        device=benchmark.device,
-    )
+    stream = open_stream(benchmark, data, job.seed)
     options = benchmark.focil if training.base == "ours" else OPTIONS
     method = Released(
         benchmark.backbone, data.image_shape, benchmark.tasks, stream.order.shape[1], job.seed, options, training.shortcuts - AT_TEST, benchmark.device

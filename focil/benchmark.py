@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from focil.errors import FocilError
 from focil.image_folder import LARGEST, SMALLEST
 from focil.methods.focil import FocilOptions
-from focil.methods.offline import OfflineOptions
+from focil.schedule import OfflineOptions
 from focil.shortcuts import SHORTCUTS, Shortcut
 
 
@@ -107,6 +107,18 @@ class Benchmark(BaseModel):
         """Whether a recorded benchmark (`model_dump`) is this one, whatever its number of threads; keys that it lacks have their default."""
         try:
             return Benchmark(**recorded | {"threads": self.threads}) == self
+        except BenchmarkError:
+            return False
+
+    def trains_as(self, recorded: dict) -> bool:
+        """Whether the same training under a recorded benchmark gives the same numbers: which methods and budgets are compared may differ."""
+
+        def any_choice(benchmark: Benchmark) -> Benchmark:
+            memo = benchmark.memo and benchmark.memo.model_copy(update={"methods": (), "points": ()})
+            return benchmark.model_copy(update={"memo": memo, "threads": 1})
+
+        try:
+            return any_choice(Benchmark(**recorded)) == any_choice(self)
         except BenchmarkError:
             return False
 

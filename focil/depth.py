@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from focil import equal, layers
+from focil import layers, offline_runs
 from focil.backbones import features
 from focil.benchmark import Benchmark, MemoOptions, Point
-from focil.equal import Setting
 from focil.expert import masked_weights
 from focil.methods.focil import Focil
 from focil.methods.offline import PROBES
+from focil.offline_runs import Setting
+from focil.sources import load_data, open_stream, order_of, sizes_of
 from focil.stages import OnePass, Stages
-from focil.stream import Augmentation, Stream, class_order
-from focil.studies import Job, Study, advance, load_data
+from focil.studies import Job, Study, advance
 
 OFFLINE = ("der", "memo")
 
@@ -28,10 +28,10 @@ class Depth(Study):
 
     def jobs(self) -> list[Job]:
         """One per seed and method."""
-        options, sizes = self.benchmark.layers, [self.data.num_classes // self.benchmark.tasks] * self.benchmark.tasks
+        options, sizes = self.benchmark.layers, sizes_of(order_of(self.benchmark, self.data, 0))
         settings = [Setting(method, options.network, options.exemplars) for method in OFFLINE] + [Setting("focil", self.benchmark.backbone, 0)]
         view = offline_view(self.benchmark)
-        return [Job(seed, setting.method, equal.passes(view, self.data, sizes, setting), setting) for setting in settings for seed in self.seeds]
+        return [Job(seed, setting.method, offline_runs.passes(view, self.data, sizes, setting), setting) for setting in settings for seed in self.seeds]
 
     def finish(self) -> dict:
         """All numbers, written to result.json. Raises StudyError while trainings are missing."""
@@ -53,17 +53,9 @@ def offline_view(benchmark: Benchmark) -> Benchmark:
 def train(benchmark: Benchmark, job: Job, path: Path) -> dict:
     """Train one of the methods and return what was noted of its blocks."""
     if job.what.method != "focil":
-        return equal.train(offline_view(benchmark), job, path)
+        return offline_runs.train(offline_view(benchmark), job, path)
     data, start = load_data(benchmark), time.perf_counter()
-    stream = Stream(
-        data,
-        class_order(data, benchmark.tasks, job.seed, benchmark.class_order),
-        job.seed,
-        batch_size=benchmark.batch_size,
-        augmentation=Augmentation(benchmark.crop, benchmark.flip),
-        hold=benchmark.held_batches,
-        device=benchmark.device,
-    )
+    stream = open_stream(benchmark, data, job.seed)
     stream.on_draw = advance
     method, stages = OnePass(benchmark, stream), Stages(stream)
     for task in stream:

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from focil import audit, depth, equal, protocols
+from focil import audit, depth, protocols, verdict
 from focil.benchmark import Benchmark
 from focil.errors import FocilError
 from focil.figures import accuracy, style
@@ -114,7 +114,7 @@ def _audit_text(result: dict) -> str:
 
 def _equal_text(result: dict) -> str:
     rows = "\n".join(f"| {' | '.join(row)} |" for row in equal_table(result))
-    found = _indented([*equal.areas(result), *equal.verdict(result)])
+    found = _indented([*verdict.areas(result), *verdict.verdict(result)])
     return f"| budget | method | network | exemplars | MiB | last | average | oracle |\n|---|---|---|---|---|---|---|---|\n{rows}\n\n{found}\n"
 
 

@@ -14,7 +14,7 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
-from focil import audit, depth, equal
+from focil import audit, depth, verdict
 from focil.benchmark import Benchmark, read_params
 from focil.errors import FocilError
 from focil.files import atomic_path
@@ -120,7 +120,7 @@ def table(folder: Path, seeds: Sequence[int] | None = None) -> str:
     if (folder / RESULT).exists():
         result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         kind = Benchmark(**result["benchmark"]).notebook
-        return "\n".join({"audit": audit, "memory": equal, "layers": depth}[kind].table(result))
+        return "\n".join({"audit": audit, "memory": verdict, "layers": depth}[kind].table(result))
     results = [result for result in read_results(folder) if seeds is None or result["seed"] in seeds]
     lines = []
     for name, mean, half in summary(results):

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from focil import backbones, datasets
+from focil import backbones
 from focil.benchmark import Benchmark
 from focil.datasets import Dataset
 from focil.errors import FocilError
@@ -19,7 +19,8 @@ from focil.evaluation import Evaluation, ForgettingError, router_scores, verify
 from focil.files import atomic_path
 from focil.methods.focil import Focil
 from focil.results import RESULT, assemble
-from focil.stream import Augmentation, Stream, Task, class_order
+from focil.sources import load_data, open_stream
+from focil.stream import Task
 
 CHECKPOINT, SCORES = "experts.pt", "scores.pt"
 
@@ -39,18 +40,8 @@ class Run:
     def __init__(self, out: str | Path, benchmark: Benchmark, seed: int = 0, *, data: Dataset | None = None, backbone: backbones.Factory | None = None):
         self.out, self.benchmark, self.seed = Path(out), benchmark, seed
         torch.set_num_threads(benchmark.threads)
-        self.data = data or datasets.load(benchmark.data, split=benchmark.split, image_size=benchmark.image_size)
-        if benchmark.development:
-            self.data = self.data.development()
-        self.stream = Stream(
-            self.data,
-            class_order(self.data, benchmark.tasks, seed, benchmark.class_order),
-            seed,
-            batch_size=benchmark.batch_size,
-            augmentation=Augmentation(benchmark.crop, benchmark.flip),
-            hold=benchmark.held_batches,
-            device=benchmark.device,
-        )
+        self.data = load_data(benchmark) if data is None else data.development() if benchmark.development else data
+        self.stream = open_stream(benchmark, self.data, seed)
         self.own_backbone = backbone
         self.method = build_method(benchmark, seed, self.data.image_shape, self.stream.order.shape[1], backbone)
         self.evaluation = Evaluation(self.stream, seed, benchmark.focil.rule, benchmark.focil.calibrated)

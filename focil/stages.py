@@ -53,7 +53,12 @@ class Stages:
 
     def state(self) -> dict:
         """For a checkpoint."""
-        return {key: value for key, value in self.__dict__.items() if key != "stream"}
+        return {"rows": self.rows, "accuracy": self.accuracy, "memory": self.memory, "confusion": self.confusion}
+
+    def load(self, state: dict) -> None:
+        """Continue from a `state`."""
+        self.rows, self.accuracy = state["rows"], state["accuracy"]
+        self.memory, self.confusion = state["memory"], state["confusion"]
 
     def report(self, stored: int) -> dict:
         """Everything as plain values. last, average: accuracy over all classes seen, after the last task and on average over tasks.

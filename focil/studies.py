@@ -18,13 +18,12 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from focil import datasets
 from focil.benchmark import Benchmark
-from focil.datasets import Dataset
 from focil.errors import FocilError
 from focil.files import atomic_path
 from focil.provenance import provenance
 from focil.results import RESULT
+from focil.sources import load_data
 
 _progress: Any = None  # in a worker: where `advance` reports to
 _advanced, _reported = 0, 0.0
@@ -96,7 +95,7 @@ class Study(ABC):
             return None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            same = content["identity"]["data"] == self.data.checksum and self.benchmark.is_same(content["identity"]["benchmark"])
+            same = content["identity"]["data"] == self.data.checksum and self.benchmark.trains_as(content["identity"]["benchmark"])
         except (ValueError, KeyError, TypeError):
             raise StudyError(f"{path} cannot be read: it is damaged or not a training of a study. Delete it, or start over with --fresh.") from None
         if not same:
@@ -115,12 +114,6 @@ class Study(ABC):
 
     def _file(self, job: Job) -> Path:
         return self.out / f"seed-{job.seed}" / f"{job.name}.json"
-
-
-def load_data(benchmark: Benchmark) -> Dataset:
-    """The benchmark's data set, or its development split."""
-    data = datasets.load(benchmark.data, split=benchmark.split, image_size=benchmark.image_size)
-    return data.development() if benchmark.development else data
 
 
 def advance(count: int) -> None:

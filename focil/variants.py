@@ -11,14 +11,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from focil import answers, backbones, datasets, discriminant, protocols, seeds
+from focil import answers, backbones, discriminant, protocols, seeds
 from focil.benchmark import Benchmark
 from focil.discriminant import Discriminant
 from focil.expert import masked_weights
 from focil.methods.focil import Focil
 from focil.patches import CHUNK, Patches, Recipe
 from focil.router import RIDGE, Router
-from focil.stream import Augmentation, Stream, class_order
+from focil.sources import load_data, open_stream, order_of
+from focil.stream import Stream
 
 LIFTED = 2  # random rectified features for each feature
 COMPONENTS = 22  # filters of a size whose products are pooled: 253 features
@@ -53,8 +54,8 @@ class Study:
 
     def __init__(self, benchmark: Benchmark, seed: int, budget: int):
         torch.set_num_threads(benchmark.threads)
-        data = datasets.load(benchmark.data, split=benchmark.split, image_size=benchmark.image_size).development()
-        order = class_order(data, benchmark.tasks, seed, benchmark.class_order)
+        data = load_data(benchmark.model_copy(update={"development": True}))
+        order = order_of(benchmark, data, seed)
         held = benchmark.batch_size * benchmark.held_batches
         self.open = lambda: Stream(data, order, seed, device=benchmark.device, batch_size=held)
         self.stream = self.open()
@@ -122,15 +123,7 @@ class Study:
 
     def _first_expert(self) -> Seen:
         benchmark, shape = self.benchmark, self.stream.order.shape
-        stream = Stream(
-            self.stream.data,
-            self.stream.order,
-            self.seed,
-            batch_size=benchmark.batch_size,
-            augmentation=Augmentation(benchmark.crop, benchmark.flip),
-            hold=benchmark.held_batches,
-            device=benchmark.device,
-        )
+        stream = open_stream(benchmark, self.stream.data, self.seed)
         start = time.perf_counter()
         method = Focil(benchmark.backbone, self.shape, *shape, self.seed, benchmark.focil.model_copy(update={"router": "none"}), benchmark.device)
         method.learn(next(iter(stream)))

@@ -12,6 +12,7 @@ from focil.benchmark import available_cores
 from focil.shortcuts import SHORTCUTS
 
 NEEDED = {"name": "mine", "data": "digits", "tasks": 5}
+POINT = {"network": "convnet2", "exemplars": 50}
 PARAMS = sorted((Path(__file__).parents[1] / "params").glob("*.yaml"))
 
 
@@ -86,6 +87,11 @@ def test_overrides_replace_what_the_file_says(params):
         ({"focil": {"tasks": 1}}, "unknown key 'focil.tasks'"),
         ({"audit": {"shortcut": ["R1"]}}, "unknown key 'audit.shortcut'; did you mean 'shortcuts'?"),
         ({"audit": {"zzzzz": 1}}, "unknown key 'audit.zzzzz'; known keys: shortcuts, first_tasks"),
+        ({"memo": {"point": [], "points": [POINT]}}, "unknown key 'memo.point'; did you mean 'points'?"),
+        ({"memo": {"points": [POINT | {"exemplar": 5}]}}, "unknown key 'memo.points.0.exemplar'; did you mean 'exemplars'?"),
+        ({"memo": {"points": [POINT], "training": {"epochs": 5}}}, "unknown key 'memo.training.epochs'; did you mean 'cpu_epochs'?"),
+        ({"layers": {"exemplars": 5, "points": []}}, "unknown key 'layers.points'"),
+        ({"layers": {"exemplars": 5, "training": {"zzzzz": 1}}}, "unknown key 'layers.training.zzzzz'; known keys: schedule, cpu_epochs,"),
     ],
 )
 def test_an_unknown_key_is_named_with_its_nearest(wrong, expected):
@@ -126,6 +132,19 @@ def test_a_missing_key_is_named(key):
         ({"audit": {"shortcuts": []}}, "'audit.shortcuts' is []", "at least 1"),
         ({"audit": {"shortcuts": ["R1", "R10"]}}, "'audit.shortcuts.1' is 'R10'", "'R9' or 'R12'"),
         ({"audit": {"first_tasks": 1}}, "'audit.first_tasks' is 1", "greater than or equal to 2"),
+        ({"memo": {"points": []}}, "'memo.points' is []", "at least 1"),
+        ({"memo": {"points": [POINT], "methods": []}}, "'memo.methods' is []", "at least 1"),
+        ({"memo": {"points": [POINT], "methods": ["memo", "gem"]}}, "'memo.methods.1' is 'gem'", "'joint' or 'focil'"),
+        ({"memo": {"points": [POINT], "network": "vgg"}}, "'memo.network' is 'vgg'", "'resnet18-imagenet'"),
+        ({"memo": {"points": [POINT | {"exemplars": 0}]}}, "'memo.points.0.exemplars' is 0", "greater than or equal to 1"),
+        ({"memo": {"points": [POINT | {"anchor": "memo"}]}}, "'memo.points.0.anchor' is 'memo'", "'der', 'single' or 'each'"),
+        ({"memo": {"points": [POINT | {"methods": []}]}}, "'memo.points.0.methods' is []", "at least 1"),
+        ({"memo": {"points": [POINT], "brightness": 1.5}}, "'memo.brightness' is 1.5", "less than or equal to 1"),
+        ({"memo": {"points": [POINT], "training": {"schedule": "long"}}}, "'memo.training.schedule' is 'long'", "'paper', 'cosine' or 'cpu'"),
+        ({"memo": {"points": [POINT], "training": {"lr": float("nan")}}}, "'memo.training.lr' is nan", "finite number"),
+        ({"memo": {"points": [POINT], "training": {"batch_size": 1}}}, "'memo.training.batch_size' is 1", "greater than or equal to 2"),
+        ({"memo": {"points": [POINT], "training": {"aligning": "grow"}}}, "'memo.training.aligning' is 'grow'", "'published' or 'shrink'"),
+        ({"layers": {"exemplars": 0}}, "'layers.exemplars' is 0", "greater than or equal to 1"),
     ],
 )
 def test_a_wrong_value_is_shown_with_what_is_expected(wrong, place, expected):
@@ -157,6 +176,8 @@ def test_an_audit_is_of_all_shortcuts_and_tasks_unless_it_says_less():
 def test_the_notebook_is_chosen_by_what_is_asked():
     assert Benchmark(**NEEDED).notebook == "benchmark"
     assert Benchmark(**NEEDED, audit={}).notebook == "audit"
+    assert Benchmark(**NEEDED, memo={"points": [POINT]}).notebook == "memory"
+    assert Benchmark(**NEEDED, layers={"exemplars": 50}).notebook == "layers"
 
 
 def test_more_first_tasks_than_there_are_is_refused():
@@ -173,6 +194,67 @@ def test_an_audit_of_a_network_that_is_handed_over_is_refused():
 def test_a_mistake_in_an_audit_s_file_names_the_file(params):
     found = message(params, config(audit={"first_tasks": 9}))
     assert "mine.yaml" in found and "there are 5 tasks" in found
+
+
+# Studies of equal memory and of depth
+
+def test_a_study_of_equal_memory_is_of_all_methods_unless_it_says_less():
+    memo = Benchmark(**NEEDED, memo={"points": [POINT]}).memo
+    assert memo.methods == ("finetune", "replay", "icarl", "wa", "der", "memo", "joint", "focil") and memo.network == "resnet32"
+    (point,) = memo.points
+    assert (point.anchor, point.methods) == ("der", None)
+    assert (memo.training.schedule, memo.training.momentum, memo.training.lr, memo.training.batch_size) == ("cpu", 0.9, 0.1, 128)
+    assert (memo.training.shared_blocks, memo.training.aligning, memo.training.precision) == ("trained", "published", "float32")
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        {"memo": {"points": [POINT, POINT | {"anchor": "each", "methods": ["memo", "wa"]}], "first_classes": 2, "last_shared": ""}},
+        {"layers": {"exemplars": 50, "network": "resnet14", "training": {"schedule": "paper", "shared_blocks": "frozen"}}},
+    ],
+)
+def test_what_a_study_s_result_records_can_be_run_again(study):
+    recorded = Benchmark(**NEEDED, **study).model_dump(mode="json")
+    assert Benchmark(**recorded) == Benchmark(**NEEDED, **study) and Benchmark(**recorded).model_dump(mode="json") == recorded
+    assert Benchmark(**NEEDED, **study).is_same(recorded) and not Benchmark(**NEEDED).is_same(recorded)
+
+
+def test_a_training_is_the_same_whatever_it_is_compared_with():
+    study = {"points": [POINT], "methods": ["memo", "wa"], "training": {"lr": 0.05}}
+    recorded = Benchmark(**NEEDED, memo=study, threads=2).model_dump(mode="json")
+
+    def trains_as(changes=(), **values):
+        return Benchmark(**NEEDED | values, memo=study | dict(changes)).trains_as(recorded)
+
+    assert trains_as(threads=1) and trains_as({"points": [POINT | {"exemplars": 7}, POINT]}) and trains_as({"methods": ["joint"]})
+    for changes in ({"training": {"lr": 0.1}}, {"network": "resnet14"}, {"first_classes": 2}, {"last_shared": "block1"}, {"brightness": 0.1}):
+        assert not trains_as(changes)
+    for value in ({"tasks": 2}, {"data": "mnist"}, {"crop": 2}, {"class_order": "shuffled"}, {"name": "other"}):
+        assert not trains_as(**value)
+    assert not Benchmark(**NEEDED).trains_as(recorded) and not Benchmark(**NEEDED).trains_as({}) and not trains_as({"points": [POINT]}, batch_size=7)
+
+
+def test_results_from_before_there_were_studies_are_still_the_same():
+    old = {key: value for key, value in Benchmark(**NEEDED).model_dump(mode="json").items() if key not in ("memo", "layers")}
+    assert Benchmark(**NEEDED).is_same(old)
+
+
+def test_a_study_of_a_network_that_is_handed_over_is_refused():
+    for study in ({"memo": {"points": [POINT]}}, {"layers": {"exemplars": 50}}):
+        assert "mlp or resnet18" in message(Benchmark, **NEEDED, backbone="own", **study)
+
+
+@pytest.mark.parametrize(
+    "study, key",
+    [
+        ({"memo": {}}, "memo.points"),
+        ({"memo": {"points": [{"exemplars": 5}]}}, "memo.points.0.network"),
+        ({"layers": {}}, "layers.exemplars"),
+    ],
+)
+def test_what_a_study_misses_is_named(study, key):
+    assert f"'{key}' is missing" in message(Benchmark, **NEEDED, **study)
 
 
 # Files
@@ -272,3 +354,15 @@ def test_the_seeds_benchmarks_are_what_they_say(name, tasks, backbone):
     benchmark = read_params(next(path for path in PARAMS if path.stem == name))
     assert (benchmark.tasks, benchmark.backbone, benchmark.batch_size) == (tasks, backbone, 10)
     assert (benchmark.crop, benchmark.flip) == ((4, True) if backbone == "resnet18" else (0, False))
+
+
+@pytest.mark.parametrize("name, tasks, first", [("b0-inc10", 10, None), ("b0-inc5", 20, None), ("b50-inc10", 6, 50)])
+def test_memo_s_benchmarks_are_what_they_say(name, tasks, first):
+    whole, small = (read_params(Path(PARAMS[0]).parent / f"memo-cifar100-{name}{end}.yaml") for end in ("", "-cpu"))
+    for benchmark in (whole, small):
+        memo = benchmark.memo
+        assert (benchmark.tasks, memo.first_classes, memo.network, benchmark.crop, benchmark.flip) == (tasks, first, "resnet32", 4, True)
+        assert ("resnet32", 2000, "der", None) in [(p.network, p.exemplars, p.anchor, p.methods) for p in memo.points]
+        assert memo.training.shared_blocks == ("frozen" if first else "trained") and round(memo.brightness * 255) == 63
+        assert memo.training.model_dump(include={"lr", "momentum", "batch_size"}) == {"lr": 0.1, "momentum": 0.9, "batch_size": 128}
+    assert (whole.memo.training.schedule, whole.memo.training.aligning, small.memo.training.schedule) == ("paper", "published", "cpu")

@@ -10,10 +10,11 @@ from PIL import Image
 from test_datasets import complaint
 from torchvision.transforms import CenterCrop, Compose, Resize
 
-from focil import Benchmark, BenchmarkError, equal, image_folder, read_params
+from focil import Benchmark, BenchmarkError, image_folder, offline_runs, read_params
 from focil.datasets import NAMES, load
+from focil.equal import Equal
 from focil.runs import Run
-from focil.studies import load_data
+from focil.sources import load_data
 from focil.variants import Study
 
 LEVELS = {"bird": 40, "cat": 90, "dog": 140, "emu": 190}  # a class is a grey level, so that a label can be read from the pixels
@@ -278,9 +279,9 @@ def test_a_study_runs_on_a_folder(tmp_path):
     memo = given["memo"] | {"methods": ["memo"], "points": [{"network": "resnet18-imagenet", "exemplars": 4, "anchor": "each"}]}
     memo["training"] = {"schedule": "cpu", "cpu_epochs": 1, "batch_size": 4, "aligning": "shrink"}
     small = {"data": str(tmp_path / "pets"), "tasks": 2, "image_size": 16, "crop": 2, "memo": memo, "device": "cpu", "threads": 1}
-    study = equal.Equal(tmp_path / "out", Benchmark(**given | small), [0])
+    study = Equal(tmp_path / "out", Benchmark(**given | small), [0])
     (job,) = study.jobs()
     assert job.what == ("memo", "resnet18-imagenet", 4) and job.size == 12 + 12 + 4
-    found = equal.train(study.benchmark, job, tmp_path / "memo.json")
+    found = offline_runs.train(study.benchmark, job, tmp_path / "memo.json")
     assert found["stored"] == 4 and len(found["stages"]) == 2 and all(0 <= share <= 1 for share in found["stages"])
     assert found["memory"][-1]["published"] == {"networks": 4 * (2_782_784 + 2 * 8_393_728), "exemplars": 4 * 16 * 16 * 3}

@@ -149,6 +149,23 @@ def test_tasks_that_do_not_divide_the_classes_are_explained(tasks):
     assert "6 classes" in str(caught.value) and f"{tasks} tasks" in str(caught.value) and "[1, 2, 3, 6]" in str(caught.value)
 
 
+@pytest.mark.parametrize("order", ["natural", "shuffled"])
+def test_a_first_task_may_be_larger_and_the_others_share_the_rest(order):
+    data = dataset(classes=10)
+    found = class_order(data, 4, 2, order, first=4)
+    assert [len(classes) for classes in found] == [4, 2, 2, 2]
+    assert np.concatenate(found).tolist() == class_order(data, 1, 2, order).ravel().tolist()  # the same order, cut elsewhere
+    assert all(classes.dtype == np.int64 for classes in found)
+
+
+@pytest.mark.parametrize("tasks, first", [(4, 0), (4, 10), (4, 11), (4, -2), (4, 3), (1, 10), (1, 4)])
+def test_a_first_task_that_leaves_no_equal_parts_is_explained(tasks, first):
+    with pytest.raises(StreamError) as caught:
+        class_order(dataset(classes=10), tasks, 0, first=first)
+    assert f"10 classes of mine cannot be split into a first task of {first} and {tasks - 1} others" in str(caught.value)
+    assert "change first_classes or tasks" in str(caught.value)
+
+
 # Labels
 
 @pytest.mark.parametrize("order", ["natural", "shuffled"])
@@ -175,6 +192,54 @@ def test_test_images_know_their_task_and_label(order):
     assert np.array_equal(classes[stream.test_task(), stream.test_label()], data.y_test)
     shown = stream.test[:, 0, 0, 0].tolist()
     assert shown == data.y_test.tolist()
+
+
+@pytest.mark.parametrize("order", ["natural", "shuffled"])
+def test_tasks_of_unequal_size_know_their_labels_and_positions(order):
+    data = dataset(classes=7, train=6)
+    classes = class_order(data, 4, 5, order, first=4)
+    stream = Stream(data, classes, 5, passes=2)
+    flat = np.concatenate(classes)
+    assert np.array_equal(flat[stream.test_position()], data.y_test)
+    firsts = np.array([0, 4, 5, 6])
+    assert np.array_equal(stream.test_position(), firsts[stream.test_task()] + stream.test_label())
+    assert np.bincount(stream.test_task()).tolist() == [8, 2, 2, 2] and len(stream) == 4
+    for task, given in zip(stream, classes, strict=True):
+        for images, labels in (task.images(), read(task)):
+            shown = images[:, 0, 0, 0].long() if images.dtype == torch.uint8 else pixels(images, data)[:, 0, 0, 0]
+            assert task.classes == tuple(given) and [task.classes[label] for label in labels.tolist()] == shown.tolist()
+            assert len(images) == task.size == 6 * len(given)
+
+
+# All images of a task at once
+
+@pytest.mark.parametrize("order", ["natural", "shuffled"])
+def test_an_offline_method_can_have_all_images_of_a_task(order):
+    data = dataset(classes=6, train=5)
+    rows = []
+    for task in stream_of(data, order=order, passes=2, augmentation=Augmentation(2, True, 0.5)):
+        images, labels = task.images()
+        assert images.dtype == torch.uint8 and labels.dtype == torch.int64 and len(images) == len(labels) == task.size
+        found = images[:, 0, 0, 1].tolist()
+        assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), data.x_train[found])  # as they are stored: neither normalised nor augmented
+        assert [task.classes[label] for label in labels.tolist()] == data.y_train[found].tolist()
+        rows += found
+    assert sorted(rows) == list(range(30))
+
+
+def test_images_of_an_online_stream_are_refused():
+    task = list(stream_of(dataset()))[1]
+    with pytest.raises(StreamError, match=r"one pass.*task 1.*more passes"):
+        task.images()
+    assert len(read(task)[0]) == task.size  # the pass is not used up
+
+
+def test_what_is_done_to_images_does_not_reach_the_stream():
+    data = dataset()
+    task = next(iter(stream_of(data, passes=2)))
+    task.images()[0].zero_()
+    images, _ = task.images()
+    assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), data.x_train[images[:, 0, 0, 1].tolist()])
 
 
 # Images
@@ -244,6 +309,33 @@ def test_augmentation_is_one_naive_crop_and_coin_an_image(pad, flip):
 def test_no_augmentation_changes_nothing():
     images = torch.rand(4, 1, 5, 5)
     assert torch.equal(Augmentation()(images, torch.Generator()), images)
+
+
+def test_brightness_is_one_factor_an_image_spread_evenly():
+    images = torch.full((600, 3, 4, 4), 100, dtype=torch.uint8)
+    found = Augmentation(brightness=0.25)(images, torch.Generator().manual_seed(0))
+    factors = found[:, 0, 0, 0] / 100
+    assert torch.equal(found, (100 * factors)[:, None, None, None].expand_as(found))  # the same for all of an image
+    assert factors.min() >= 0.75 and factors.max() <= 1.25
+    quarters = torch.histc(factors, 4, 0.75, 1.25)
+    assert (quarters - 150).abs().max() < 5 * 150**0.5  # none is preferred
+    assert (images == 100).all()
+
+
+def test_brightness_stays_within_the_range_of_pixels():
+    images = torch.tensor([0, 250], dtype=torch.uint8).repeat(200)[:, None, None, None]
+    found = Augmentation(brightness=1.0)(images, torch.Generator().manual_seed(0)).flatten()
+    assert (found[::2] == 0).all() and found.min() == 0 and found.max() == 255 and (found[1::2] == 255).float().mean() > 0.3
+
+
+def test_brightness_leaves_crops_and_coins_as_they_were():
+    images = torch.randint(1, 200, (50, 1, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    plain = Augmentation(2, True)(images, torch.Generator().manual_seed(1))
+    brighter = Augmentation(2, True, 0.2)(images, torch.Generator().manual_seed(1))
+    assert torch.equal(brighter > 0, plain > 0)
+    lit = plain > 0
+    ratios = torch.where(lit, brighter / plain.clamp(min=1), torch.nan).flatten(1)
+    assert (ratios.nan_to_num(nan=torch.inf).amin(1) - ratios.nan_to_num(nan=-torch.inf).amax(1)).abs().max() < 1e-5
 
 
 def test_augmentation_follows_the_seed_and_the_pass():

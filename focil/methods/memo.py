@@ -37,8 +37,11 @@ class Memo(Offline):
         return loss + AUXILIARY * F.cross_entropy(self.net.auxiliary(features[:, -self.net.size :]).float(), new_or_old)
 
     def _after(self, images: Tensor, labels: Tensor) -> None:
-        self.net.auxiliary = None
+        self._settle()
         self._align()
+
+    def _settle(self) -> None:
+        self.net.auxiliary = None
 
 
 class GrowingNet(nn.Module):

@@ -1,39 +1,22 @@
 """What the offline methods share: several epochs over a task's images and the stored exemplars, and checkpoints between epochs."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from focil import seeds, split
-from focil.backbones import ImageShape, Precision
+from focil.backbones import ImageShape
 from focil.exemplars import Exemplars
 from focil.layers import Watch, gram
-from focil.schedule import Kind, schedule
+from focil.schedule import OfflineOptions, schedule
 from focil.stream import Stream, Task
 
 CHUNK = 500  # images scored at a time
 PROBES = 200  # test images whose activations are compared between tasks
 TEMPERATURE = 2.0  # of distillation (iCaRL, WA)
-
-
-class OfflineOptions(BaseModel):
-    """How every offline method trains: what a params file may say under `memo: training:`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    schedule: Kind = Field("cpu", description="paper: 200 then 170 epochs in steps; cosine: the same epochs; cpu: cpu_epochs, cosine")
-    cpu_epochs: int = Field(6, ge=1, description="epochs of every task with the schedule cpu")
-    lr: Annotated[float, Field(gt=0)] = 0.1
-    momentum: float = Field(0.9, ge=0, lt=1)
-    batch_size: int = Field(128, ge=2)
-    shared_blocks: Literal["trained", "frozen"] = Field("trained", description="MEMO: generalized blocks after the first task")
-    aligning: Literal["published", "shrink"] = Field("published", description="shrink: new head rows are never made longer, as short training would ask for")
-    precision: Precision = Field("float32", description="of the passes through the networks")
 
 
 class Offline:
@@ -115,6 +98,8 @@ class Offline:
         for task in range(state["done"] + bool(state["epoch"])):
             self._grow(task)
             self.done += task < state["done"]
+        if not state["epoch"]:
+            self._settle()
         self.net.load_state_dict(state["net"])
         self.epoch, self.report, self.grams = state["epoch"], state["report"], state["grams"]
         self.exemplars.images = [images.to(self.device) for images in state["exemplars"]]
@@ -136,6 +121,9 @@ class Offline:
 
     def _after(self, images: Tensor, labels: Tensor) -> None:
         """What follows the last epoch of a task, before its exemplars are chosen."""
+
+    def _settle(self) -> None:
+        """Let go of what is needed only while a task is learned."""
 
     def _with_exemplars(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         stored = self.exemplars.all()
