@@ -14,6 +14,7 @@ from focil.expert import masked_weights
 from focil.methods.focil import Focil
 from focil.methods.offline import PROBES
 from focil.offline_runs import Setting
+from focil.results import shortened
 from focil.sources import load_data, open_stream, order_of, sizes_of
 from focil.stages import OnePass, Stages
 from focil.studies import Job, Study, advance
@@ -39,7 +40,7 @@ class Depth(Study):
         for job in self.jobs():
             if (content := self.read(job)) is not None:
                 found.setdefault(job.name, []).append({key: content[key] for key in ("last", "layers", "cka", "capacity") if key in content})
-        return self.write({"runs": found})
+        return self.write({"runs": shortened(found)})
 
 
 def offline_view(benchmark: Benchmark) -> Benchmark:

@@ -10,6 +10,7 @@ from focil import memory, offline_runs, split
 from focil.benchmark import Benchmark, Point
 from focil.memory import Costs, Growth, Size
 from focil.offline_runs import Setting
+from focil.results import shortened
 from focil.sources import order_of, sizes_of
 from focil.studies import Job, Study, StudyError
 
@@ -71,7 +72,7 @@ class Equal(Study):
         points = [budget | {"runs": {m: name for (m, n), name in names.items() if n == number}} for number, budget in enumerate(self.budgets())]
         image, whole = self.data.x_train[0].nbytes, self._costs(self.benchmark.memo.network).size.whole
         about = {"image_bytes": image, "exemplars_of_a_network": memory.in_exemplars(memory.FLOAT * whole, image), "sizes": self.sizes}
-        return self.write(about | {"points": points, "runs": found})
+        return self.write(about | {"points": points, "runs": shortened(found)})
 
     def _methods(self, point: Point) -> list[str]:
         return [method for method in self.benchmark.memo.methods if point.methods is None or method in point.methods]

@@ -66,6 +66,15 @@ def memory_points(results: list[dict]) -> list[dict]:
     return points
 
 
+def shortened(tree: object) -> object:
+    """A tree of plain values with its floats cut to six significant digits, which is more than any of them is worth."""
+    if isinstance(tree, float):
+        return float(f"{tree:.6g}")
+    if isinstance(tree, dict):
+        return {key: shortened(value) for key, value in tree.items()}
+    return [shortened(value) for value in tree] if isinstance(tree, list | tuple) else tree
+
+
 def _condense(report: dict) -> dict:
     """A search report with its curves as block means, so that result.json stays small."""
     block = max(1, round(max(len(c["accuracy"]) for c in report["candidates"]) / CURVE_POINTS))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from focil.files import WriteError
-from focil.figures import accuracy, answering, audit, occupancy, parts, search, style
+from focil.figures import accuracy, answering, audit, depth, equal, occupancy, parts, search, style
 from focil.figures.comparison import comparison
 from focil.figures.memory import memory
 from focil.published import PUBLISHED, Published
@@ -124,6 +124,67 @@ def falling(tasks):
     return [[0.8 - 0.005 * (i - j) for j in range(i + 1)] for i in range(tasks)]
 
 
+# Offline methods at equal memory, and what shallow and deep blocks do
+
+EIGHT = ("replay", "icarl", "wa", "der", "memo", "finetune", "joint", "focil")
+LAST = dict(zip(EIGHT, (0.5, 0.55, 0.6, 0.45, 0.625, 0.1, 0.8, 0.4), strict=True))  # after the last task, in the middle of the seeds
+COUNTED = {"networks": 4_000_000, "buffers": 50_000, "heads": 25_000, "exemplars": 2_000_000, "labels": 16_000, "teacher": 0}
+ONLINE = {"backbone": 1_000_000, "masks": 400, "statistics": 100_000, "held_batches": 150_000, "heads": 25_000, "router": 10_000_000}
+
+
+def trained(method, tasks=5, seeds=3, apart=0.02):
+    """Reports of a method, one a seed: two classes a task, 10 test images each, old ones answered right or as the newest of all."""
+    found = []
+    for seed in range(seeds):
+        last = LAST[method] + apart * (seed - (seeds - 1) / 2)
+        right = round(10 * LAST[method])
+        confusion = np.diag([right] * (2 * tasks - 2) + [10, 10])
+        confusion[:-2, -1] = 10 - right
+        memory = [{"counted": ONLINE if method == "focil" else COUNTED, "published": {"networks": 4_000_000, "exemplars": 2_000_000}}] * tasks
+        stages = np.linspace(0.9, last, tasks).tolist() if tasks > 1 else [last]
+        found.append({"stages": stages, "last": last, "average": float(np.mean(stages)), "confusion": confusion.tolist(), "new": 2, "memory": memory})
+    return found
+
+
+def methods(count, tasks=5, seeds=3):
+    return {method: trained(method, tasks, seeds) for method in EIGHT[:count]}
+
+
+def over(count, budgets, seeds=3):
+    """Lines of accuracy over memory: 5 points more with each MiB, each method 2 points above the one before; the average 0.1 above the last."""
+    for index, method in enumerate(EIGHT[:count]):
+        lasts = [[0.3 + 0.02 * index + 0.05 * n + 0.01 * seed for seed in range(seeds)] for n in range(budgets)]
+        yield method, [2**20 * (n + 5) for n in range(budgets)], [[last + 0.1 for last in at] for at in lasts], lasts
+
+
+def noted(tasks=3, seeds=2, deep=4.0, blocks=("stem", "stage1", "stage2", "stage3")):
+    """What was noted of blocks: the deepest moves `deep` times as far as the first and has 16 times its weights."""
+    scales, weights = np.linspace(1, deep, len(blocks)), np.linspace(1, 16, len(blocks)) ** 0.5
+    entry = {
+        name: {"gradient": 2 * s, "shift": s, "gradient_per_weight": 2 * s / w, "shift_per_weight": s / w}
+        for name, s, w in zip(blocks, scales.tolist(), weights.tolist(), strict=True)
+    }
+    return [[entry] * tasks] * seeds
+
+
+def alike(tasks, shallow=0.9, deep=0.3, names=("stem", "stage1", "stage2", "stage3", "pool")):
+    """CKA of task with task, by block, from shallow to deep."""
+    levels = np.linspace(shallow, deep, len(names))
+    return {name: (np.full((tasks, tasks), level) + (1 - level) * np.eye(tasks)).tolist() for name, level in zip(names, levels, strict=True)}
+
+
+def studied(tasks, count):
+    """Every picture of the two studies."""
+    yield equal.stages(methods(count, tasks), [2] * tasks)
+    yield equal.over_memory(list(over(count, min(tasks, 5))))
+    yield equal.account(methods(count, tasks), 3072)
+    if tasks > 1:
+        yield equal.confusion(methods(count, tasks))
+        yield depth.blocks({"der": noted(tasks), "memo": noted(tasks)})
+        yield depth.similarity({"der": alike(tasks), "memo": alike(tasks)})
+        yield depth.experts([alike(tasks, names=[f"stages.{i}.conv.weight" for i in range(20)])] * 2)
+
+
 def every_picture(tasks, layers):
     images = [10] * tasks
     yield occupancy.heatmap(capacity(tasks, layers))
@@ -146,6 +207,7 @@ def every_picture(tasks, layers):
     yield audit.levels(codes(SHORTCUTS[:tasks]))
     if tasks > 1:
         yield audit.backward(falling(tasks), "release, seed 0")
+    yield from studied(tasks, 2 if tasks == 2 else 8)
 
 
 def compared():
@@ -174,7 +236,8 @@ def test_every_picture_is_labelled_small_and_readable(tasks):
                 box = text.get_window_extent(renderer)
                 assert not text.get_text() or (frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)), text.get_text()
             for ticks in (axis.get_xticklabels(), axis.get_yticklabels()):
-                boxes = [tick.get_window_extent(renderer) for tick in ticks if tick.get_visible() and tick.get_text()]
+                # The box around a slanted word is larger than the word.
+                boxes = [tick.get_window_extent(renderer) for tick in ticks if tick.get_visible() and tick.get_text() and not tick.get_rotation()]
                 assert not any(one.overlaps(following) for one, following in zip(boxes, boxes[1:]))
 
 
@@ -468,23 +531,164 @@ def test_one_row_repeated_has_no_backward_transfer_and_the_measured_one_has_its_
     assert "measured, it is +10.0 points" in audit.backward([[0.5], [0.6, 0.9]], "x").alt
 
 
+def crowded(picture):
+    """Texts and legends of a picture that lie on each other, or beyond its frame."""
+    style.png(picture)
+    renderer, figure = picture.figure.canvas.get_renderer(), picture.figure
+    legends = [*figure.legends, *(axis.get_legend() for axis in figure.axes if axis.get_legend())]
+    texts = [figure._suptitle] if figure.get_suptitle() else []
+    for axis in figure.axes:
+        (left, right), (low, high) = sorted(axis.get_xlim()), sorted(axis.get_ylim())
+        texts += [axis._left_title, axis.xaxis.label, axis.yaxis.label]
+        texts += [tick for tick in axis.get_xticklabels() if left <= tick.get_position()[0] <= right]  # those beyond are not drawn
+        texts += [tick for tick in axis.get_yticklabels() if low <= tick.get_position()[1] <= high]
+    straight = [text for text in texts if not text.get_rotation() % 90]  # the box around a slanted word is larger than the word
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in straight if text.get_visible() and text.get_text()]
+    boxes += [("legend", legend.get_window_extent(renderer)) for legend in legends]
+    beyond = [text for text, box in boxes if not all(figure.bbox.padded(2).contains(*corner) for corner in (box.min, box.max))]
+    return [(one, other) for i, (one, box) in enumerate(boxes) for other, before in boxes[:i] if box.overlaps(before)] + beyond
+
+
 @pytest.mark.parametrize("count", [2, 5, 10])
 def test_nothing_of_an_audit_s_pictures_lies_on_anything_else(count):
     shortcuts = SHORTCUTS[:count]
     for picture in (*(audit.worth(worths(shortcuts, half), shortcuts[:3], IDLE, 5) for half in (0.111, None)), audit.levels(codes(shortcuts))):
-        style.png(picture)
-        renderer, figure = picture.figure.canvas.get_renderer(), picture.figure
-        legends = [*figure.legends, *(axis.get_legend() for axis in figure.axes if axis.get_legend())]
-        texts = [figure._suptitle] if figure.get_suptitle() else []
-        for axis in figure.axes:
-            low, high = axis.get_xlim()
-            texts += [axis._left_title, axis.xaxis.label, *axis.get_yticklabels()]
-            texts += [tick for tick in axis.get_xticklabels() if low <= tick.get_position()[0] <= high]  # those beyond are not drawn
-        boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts if text.get_visible() and text.get_text()]
-        boxes += [("legend", legend.get_window_extent(renderer)) for legend in legends]
-        assert len(legends) == 1
-        assert not [(one, other) for i, (one, box) in enumerate(boxes) for other, before in boxes[:i] if box.overlaps(before)]
-        assert not [text for text, box in boxes if not all(figure.bbox.padded(2).contains(*corner) for corner in (box.min, box.max))]
+        assert len(picture.figure.legends) + sum(axis.get_legend() is not None for axis in picture.figure.axes) == 1
+        assert crowded(picture) == []
+
+
+# Equal memory
+
+@pytest.mark.parametrize(("tasks", "count"), [(5, 2), (20, 8)])
+def test_nothing_of_the_pictures_of_equal_memory_and_of_depth_lies_on_anything_else(tasks, count):
+    for picture in studied(tasks, count):
+        assert crowded(picture) == []
+    for picture in (equal.stages(methods(count, seeds=1), [2] * 5), equal.over_memory(list(over(count, budgets=1, seeds=1)))):
+        assert crowded(picture) == [] and "±" not in picture.alt
+
+
+def test_stages_rank_the_methods_after_the_last_task():
+    picture = equal.stages(methods(3), [50, 10, 10, 10, 10])
+    (axis,) = picture.figure.axes
+    assert titles(picture) == ["After the last task: WA 60.0 ± 5.0 %, iCaRL 55.0 ± 5.0 %, replay 50.0 ± 5.0 %"]
+    assert titles(equal.stages(methods(2, seeds=1), [2] * 5)) == ["After the last task: iCaRL 55.0 %, replay 50.0 %"]
+    assert [container.get_label() for container in axis.containers] == ["replay", "iCaRL", "WA"]
+    for container, method in zip(axis.containers, EIGHT, strict=False):
+        assert container[0].get_xdata().tolist() == [50, 60, 70, 80, 90]  # the first task may be larger
+        assert list(container[0].get_ydata()) == pytest.approx(100 * np.linspace(0.9, LAST[method], 5))
+    assert len({container[0].get_marker() for container in axis.containers}) == 3
+    assert "replay: 90, 80, 69, 58, 48; iCaRL" in picture.alt  # of the first seed, which is 2 points below the middle one
+
+
+def test_areas_over_memory_are_those_of_the_lines_whatever_their_order():
+    lines = [("replay", [2**20, 3 * 2**20], [[0.5], [0.7]], [[0.4], [0.6]]), ("memo", [2**20, 3 * 2**20], [[0.6], [0.8]], [[0.5], [0.75]])]
+    picture = equal.over_memory(lines)
+    assert titles(picture) == ["Area under last accuracy over memory (AUC-L): replay 1.00, MEMO 1.25", "average accuracy", "last accuracy"]
+    average, last = picture.figure.axes
+    assert average.containers[0][0].get_xdata().tolist() == [1, 3] and average.containers[1][0].get_ydata().tolist() == pytest.approx([60, 80])
+    assert last.containers[1][0].get_ydata().tolist() == pytest.approx([50, 75])
+    assert "MEMO: 1.00 MiB 60.0 % average, 50.0 % last, 3.00 MiB 80.0 % average, 75.0 % last." in picture.alt
+    turned = [(method, *(values[::-1] for values in rest)) for method, *rest in lines]
+    assert titles(equal.over_memory(turned))[0] == titles(picture)[0]
+
+
+def test_where_methods_have_other_budgets_the_best_is_named_with_its_own():
+    lines = [("replay", [3 * 2**20, 2**20], [[0.7], [0.5]], [[0.6], [0.4]]), ("wa", [3 * 2**20], [[0.8]], [[0.5]])]
+    assert titles(equal.over_memory(lines))[0] == "replay is best after the last task, 60.0 %, with 3.00 MiB"
+    single = [("memo", [2**20], [[0.5, 0.6]], [[0.3, 0.4]]), ("der", [2**21], [[0.5, 0.6]], [[0.2, 0.3]])]
+    assert titles(equal.over_memory(single))[0] == "MEMO is best after the last task, 35.0 %, with 1.00 MiB"
+
+
+def test_confusions_say_how_many_old_images_are_answered_as_new():
+    picture = equal.confusion(methods(6))
+    finding = "Images of old classes answered as one of the newest task: 90 % with finetune, 40 % with iCaRL"
+    assert titles(picture)[:7] == [finding, "replay: 50 %", "iCaRL: 40 %", "WA: 40 %", "DER: 60 %", "MEMO: 40 %", "finetune: 90 %"]
+    axes = picture.figure.axes
+    np.testing.assert_allclose(axes[0].images[0].get_array(), 10 * np.array(trained("replay")[0]["confusion"]))  # 10 images a class, in %
+    assert [axis.axison for axis in axes[:8]] == [True] * 6 + [False] * 2
+    tasks_of_the_first_seed = [report | {"confusion": np.eye(10, dtype=int).tolist()} for report in trained("wa")]
+    assert "0 % with WA" in equal.confusion({"replay": trained("replay"), "wa": tasks_of_the_first_seed}).alt
+
+
+def test_the_account_counts_every_byte_and_marks_what_is_published():
+    runs = methods(2) | {"focil": trained("focil")}
+    picture = equal.account(runs, image_bytes=10_000)
+    (axis,) = picture.figure.axes
+    assert titles(picture) == ["Everything counted, FOCIL takes 11.28 MB, as much as 1,128 stored images; the published account says 6.00 MB"]
+    bars = {container.get_label(): [bar.get_width() for bar in container] for container in axis.containers}
+    np.testing.assert_allclose(bars["networks"], [4, 4, 1])
+    np.testing.assert_allclose(bars["masks, statistics, router, held batches"], [0, 0, 10.2504])
+    np.testing.assert_allclose(np.sum(list(bars.values()), axis=0), [6.091, 6.091, 11.2754])
+    assert "teacher (while learning)" not in bars  # nobody has one here
+    assert [line.get_xdata()[0] for line in axis.lines] == [6, 6, 6]
+    assert "iCaRL 6.09 MB counted (609 images), 6.00 MB published" in picture.alt
+
+
+def test_a_teacher_has_a_part_of_its_own():
+    report = trained("wa")[0]
+    counted = {"counted": COUNTED | {"teacher": 4_000_000}, "published": report["memory"][0]["published"]}
+    picture = equal.account({"replay": trained("replay"), "wa": [report | {"memory": [counted]}]}, 10_000)
+    bars = {container.get_label(): [bar.get_width() for bar in container] for container in picture.figure.axes[0].containers}
+    assert bars["teacher (while learning)"] == pytest.approx([0, 4]) and "WA takes 10.09 MB" in titles(picture)[0]
+
+
+# Depth
+
+@pytest.mark.parametrize(
+    ("deep", "words"),
+    [
+        (2.0, "stage3 moves 2.0 times as far as stem in all, but per weight 2.0 times less far"),
+        (8.0, "stage3 moves 8.0 times as far as stem in all, and per weight 2.0 times as far as stem"),
+        (0.5, "stage3 moves 2.0 times less far in all, and per weight 8.0 times less far"),
+    ],
+)
+def test_blocks_say_how_far_the_deepest_moves_in_all_and_per_weight(deep, words):
+    picture = depth.blocks({"der": noted(deep=deep), "memo": noted()})
+    assert titles(picture)[0] == f"While DER learns a later task, {words}"
+    assert titles(picture)[1:] == ["gradient norm", "shift of the weights", "gradient per weight", "shift per weight"]
+    shift = picture.figure.axes[1]
+    means = {line.get_label(): line.get_ydata() for line in shift.lines if not line.get_label().startswith("_")}
+    np.testing.assert_allclose(means["MEMO"], np.linspace(1, 4, 4))
+    assert f"DER, shift of the weights: stem 1, stage1 {1 + (deep - 1) / 3:.2g}, " in picture.alt and shift.get_yscale() == "log"
+
+
+def test_the_first_task_is_not_among_the_later_ones():
+    seeds = [[noted(deep=9)[0][0], *noted(deep=2)[0][1:]]]
+    names, values = depth.means(seeds, "shift")
+    assert names == ["stem", "stage1", "stage2", "stage3"] and values.tolist() == pytest.approx(np.linspace(1, 2, 4))
+
+
+def test_a_block_that_is_frozen_has_no_number():
+    frozen = [[tasks[0], *({name: found for name, found in task.items() if name == "stage3"} for task in tasks[1:])] for tasks in noted()]
+    picture = depth.blocks({"der": noted(), "memo": frozen})
+    style.png(picture)
+    assert "nan" not in picture.alt and "MEMO, shift of the weights: stage3 4" in picture.alt
+    assert "nan" not in titles(depth.blocks({"memo": frozen}))[0]
+
+
+def test_similarity_compares_the_shallow_with_the_deep_and_says_which_is_more_alike():
+    picture = depth.similarity({"der": alike(3), "memo": alike(3, shallow=1.0)})
+    assert titles(picture)[0].startswith("Networks of different tasks see alike where they are shallow (CKA 0.")
+    assert titles(picture)[0].endswith("and differ where they are deep (0.45)")
+    assert "DER stage3 0.45" in picture.alt and "MEMO stage3 0.48" in picture.alt  # the pool after it is not shown
+    turned = titles(depth.similarity({"memo": alike(3, 0.2, 0.8)}))[0]
+    assert turned.startswith("Networks of different tasks see no less alike where they are deep (CKA 0.65) than where they are shallow (0.")
+
+
+def test_similarity_of_a_network_of_two_blocks_shows_both():
+    picture = depth.similarity({"der": alike(3, 0.9, 0.1, ("block1", "block2", "pool"))})
+    assert titles(picture)[1:3] == ["DER, block1: 0.90 between tasks", "DER, block2: 0.50 between tasks"]
+
+
+def test_experts_say_where_they_see_alike():
+    layers = [f"stages.{i}.conv.weight" for i in range(3)]
+    picture = depth.experts([alike(2, 0.9, 0.3, layers), alike(2, 0.7, 0.5, layers)])
+    assert titles(picture) == ["FOCIL's experts see alike in the first layer (CKA 0.80) and differ in the last (0.40)"]
+    assert picture.alt.endswith("stages.0.conv 0.80, stages.1.conv 0.60, stages.2.conv 0.40.")
+    (axis,) = picture.figure.axes
+    np.testing.assert_allclose(axis.lines[-1].get_ydata(), [0.8, 0.6, 0.4])
+    assert len(axis.lines) == 3 and [tick.get_text() for tick in axis.get_xticklabels()] == [name.removesuffix(".weight") for name in layers]
+    assert "and agree in the last (0.90)" in titles(depth.experts([alike(2, 0.5, 0.9, layers)]))[0]
 
 
 @pytest.mark.parametrize(

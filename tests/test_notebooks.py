@@ -13,7 +13,7 @@ from focil.reproduce import IpcKernelManager
 from focil.shortcuts import SHORTCUTS
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-TEMPLATES = [NOTEBOOKS / "audit.ipynb", NOTEBOOKS / "benchmark.ipynb"]
+TEMPLATES = [NOTEBOOKS / f"{name}.ipynb" for name in ("audit", "benchmark", "layers", "memory")]
 TEACHING = sorted(NOTEBOOKS.glob("0*.ipynb"))
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
 

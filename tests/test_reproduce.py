@@ -1,5 +1,7 @@
 """From params to an executed notebook, by the real runner and the real command line."""
 
+import contextlib
+import io
 import json
 import re
 import shutil
@@ -123,7 +125,8 @@ def test_a_wrong_seed_is_refused(seed, capsys):
 
 def test_every_template_is_inspected_for_its_parameters():
     assert set(reproduce.papermill.inspect_notebook(TEMPLATE)) == {"config", "seed", "out"}
-    assert set(reproduce.papermill.inspect_notebook(TEMPLATES / "audit.ipynb")) == {"config", "seeds", "out"}
+    for study in ("audit", "memory", "layers"):
+        assert set(reproduce.papermill.inspect_notebook(TEMPLATES / f"{study}.ipynb")) == {"config", "seeds", "out"}
 
 
 # An audit: one notebook for all seeds
@@ -212,3 +215,105 @@ def test_an_audit_of_other_settings_is_refused_in_one_paragraph(audited, tmp_pat
     error = capsys.readouterr().err
     assert "another audit" in error and "--fresh" in error and "Traceback" not in error
     assert json.loads((tmp_path / "outputs" / "tiny" / "result.json").read_text())["seeds"] == [0, 1]
+
+
+# Studies of equal memory and of depth
+
+STUDIES = {
+    "memory": """config:
+  name: tiny
+  data: digits
+  tasks: 2
+  threads: 1
+  device: cpu
+  memo:
+    methods: [finetune, replay, memo]
+    network: convnet2
+    points: [{network: convnet2, exemplars: 50, anchor: each}]
+    training: {cpu_epochs: 2, batch_size: 64, lr: 0.05, aligning: shrink}
+""",
+    "layers": """config:
+  name: tiny
+  data: digits
+  tasks: 2
+  threads: 1
+  device: cpu
+  focil: {sparsities: [0.9], learning_rates: [0.1, 0.2], first_rung: 4, router: none}
+  layers:
+    network: convnet2
+    exemplars: 50
+    training: {cpu_epochs: 2, batch_size: 64, lr: 0.05, aligning: shrink}
+""",
+}
+TRAINED = {"memory": ["finetune-convnet2-0", "replay-convnet2-50", "memo-convnet2-50"], "layers": ["der", "memo", "focil"]}
+PICTURES = {
+    "memory": {"stages", "confusion", "over-memory", "account", "blocks", "similarity"},
+    "layers": {"blocks", "similarity", "occupancy-by-depth", "experts"},
+}
+
+
+@pytest.fixture(scope="module", params=STUDIES)
+def studied(request, tmp_path_factory):
+    """A tiny study, run by the command line's main: its kind, folder of params and outputs, and what was printed."""
+    root = tmp_path_factory.mktemp(request.param)
+    (root / "params").mkdir()
+    (root / "params" / "tiny.yaml").write_text(STUDIES[request.param])
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert audit(root, 0) == 0
+    return request.param, root, printed.getvalue()
+
+
+def test_a_study_is_one_notebook_with_its_pictures(studied):
+    kind, root, _ = studied
+    out = root / "outputs" / "tiny"
+    assert {path.name for path in out.iterdir()} == {"seed-0", "result.json", "figures", f"{kind}.ipynb", f"{kind}.html"}
+    assert {path.stem for path in (out / "figures").iterdir()} == PICTURES[kind]
+    assert {path.name for path in (out / "seed-0").iterdir()} == {f"{name}.json" for name in TRAINED[kind]}  # and no checkpoint
+    cells = [cell for cell in nbformat.read(out / f"{kind}.ipynb", as_version=4).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [output for cell in cells for output in cell.outputs if output.output_type == "stream" and output.name == "stderr"]
+    pictures = re.findall(r"<img[^>]*>", (out / f"{kind}.html").read_text())
+    assert len(pictures) == len(PICTURES[kind]) and all(len(re.search(r'alt="([^"]*)"', picture)[1]) > 40 for picture in pictures)
+
+
+def test_a_study_s_numbers_are_printed_and_listed(studied, capsys):
+    kind, root, printed = studied
+    result = json.loads((root / "outputs" / "tiny" / "result.json").read_text())
+    assert result["seeds"] == [0] and list(result["runs"]) == TRAINED[kind]
+    for name, (report,) in result["runs"].items():
+        assert re.search(rf"^  {name} +last .*{100 * report['last']:.1f} %", printed, re.MULTILINE)
+        if name.startswith(("finetune", "memo", "der")):
+            assert len(report["layers"]) == 2 and all(0 < block["shift"] for task in report["layers"] for block in task.values())
+    assert main(["list", "--params", str(root / "params"), "--out", str(root / "outputs")]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[0] == f"tiny: digits, 2 tasks, mlp, {kind}" and [line.split()[0] for line in listed[1:]] == TRAINED[kind]
+
+
+def test_a_complete_study_is_not_repeated(studied, capsys):
+    kind, root, _ = studied
+    page = root / "outputs" / "tiny" / f"{kind}.html"
+    before = page.stat().st_mtime_ns
+    assert audit(root, 0) == 0
+    assert "nothing to do" in capsys.readouterr().out and page.stat().st_mtime_ns == before
+
+
+def test_a_study_s_page_says_who_has_what(studied):
+    kind, root, _ = studied
+    page = (root / "outputs" / "tiny" / f"{kind}.html").read_text()
+    if kind == "memory":
+        assert "no common budget" in page and "3 trainings to do" in page and "MEMO less replay, last accuracy" in page
+        assert re.search(r"memo +convnet2 +50 exemplars +302,720 bytes after the last task", page)
+    else:
+        assert "shift per weight" in page and "CKA" in page
+
+
+def test_a_study_is_published_with_its_table(studied, capsys):
+    kind, root, _ = studied
+    assert main(["publish", "tiny", "--out", str(root / "outputs")]) == 0
+    reference = root / "outputs" / "reference"
+    assert {path.name for path in (reference / "tiny").iterdir()} == {"result.json", *(f"{name}.png" for name in PICTURES[kind])}
+    text = (reference / "README.md").read_text()
+    assert "## tiny" in text and "params/tiny.yaml --seed 0\n" in text and "n = 1" in text
+    last = json.loads((reference / "tiny" / "result.json").read_text())["runs"][TRAINED[kind][1]][0]["last"]
+    assert f"{100 * last:.1f}" in text
