@@ -134,6 +134,11 @@ class Benchmark(BaseModel):
             raise BenchmarkError(_explain(error, values)) from None
         if self.audit and (self.audit.first_tasks or 0) > self.tasks:
             raise BenchmarkError(f"'audit.first_tasks' is {self.audit.first_tasks}, but there are {self.tasks} tasks; lower it, or leave it out for all of them")
+        if (self.memo or self.layers) and self.tasks < 2:
+            raise BenchmarkError(f"'tasks' is {self.tasks}, but a study of offline methods compares tasks; take 2 or more")
+        for point in self.memo.points if self.memo else ():
+            if unknown := [method for method in point.methods or () if method not in self.memo.methods]:
+                raise BenchmarkError(f"'memo.points' names {', '.join(unknown)}, which 'memo.methods' has not; add it there, or leave it out")
         if self.notebook != "benchmark" and self.backbone == "own":
             raise BenchmarkError("a study rebuilds its network in new processes, so it takes a backbone by name: mlp or resnet18")
 
@@ -187,7 +192,7 @@ def _explain_one(item: dict, values: dict) -> str:
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
         return f"unknown key {place!r}; {hint}"
     if item["type"] == "missing":
-        return f"{place!r} is missing; a benchmark needs name, data and tasks"
+        return f"{place!r} is missing" + ("" if parents else "; a benchmark needs name, data and tasks")
     return f"{place!r} is {item['input']!r}: {item['msg'][0].lower() + item['msg'][1:]}"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from focil import memory, offline_runs, split
 from focil.benchmark import Benchmark, Point
+from focil.exemplars import Exemplars
 from focil.memory import Costs, Growth, Size
 from focil.offline_runs import Setting
 from focil.results import shortened
@@ -31,6 +32,15 @@ class Equal(Study):
         if "focil" in benchmark.memo.methods and len(set(self.sizes)) > 1:
             raise StudyError(f"focil has tasks of one size, but these have {self.sizes} classes; leave focil out of `methods`, or first_classes out")
         self.settings = {(m, number): self._setting(m, point) for number, point in enumerate(benchmark.memo.points) for m in self._methods(point)}
+
+
+    def run(self) -> None:
+        """As `Study.run`. Raises ExemplarError or StudyError for exemplars that cannot be kept, before anything is trained."""
+        for setting in self.settings.values():
+            Exemplars(setting.exemplars, sum(self.sizes), len(self.data.x_train))
+            if setting.method == "icarl" and not setting.exemplars:
+                raise StudyError("icarl answers by its exemplars, and in this budget there is none for it; raise the budget, or leave icarl out")
+        super().run()
 
     def jobs(self) -> list[Job]:
         """One per seed and distinct setting, in the order of the methods."""

@@ -71,7 +71,8 @@ def cka(one: Tensor, other: Tensor) -> float:
     Kornblith et al. 2019, "Similarity of Neural Network Representations Revisited", equation 4.
     """
     one, other = one.double(), other.double()
-    return float((one * other).sum() / (one.norm() * other.norm()))
+    norms = one.norm() * other.norm()
+    return float((one * other).sum() / norms) if norms > 0 else 0.0  # a representation that is the same for every image is like no other
 
 
 def cka_matrix(grams: Iterable[Tensor]) -> list[list[float]]:

@@ -75,7 +75,6 @@ def train(benchmark: Benchmark, job: Job, path: Path) -> dict:
         method.learn(task, checkpoint.save)
         stages.after(method)
         checkpoint.save()
-    checkpoint.path.unlink(missing_ok=True)
     about = {"layers": method.report, "seconds": checkpoint.seconds}
     cka = {name: layers.cka_matrix(grams[name] for grams in method.grams) for name in method.grams[0]}
     return job.what._asdict() | stages.report(len(method.exemplars)) | about | {"cka": cka}

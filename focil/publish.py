@@ -133,7 +133,8 @@ def equal_table(result: dict) -> list[tuple[str, ...]]:
         budget = "none" if point["budget"] is None else f"{point['budget'] / MIB:.2f} MiB"
         for method, name in point["runs"].items():
             reports = result["runs"][name]
-            has = point["methods"].get(method, {"network": reports[0]["network"], "exemplars": 0, "bytes": sum(reports[0]["memory"][-1]["published"].values())})
+            kept = reports[0]["memory"][-1]["published"]
+            has = {"network": reports[0]["network"], "exemplars": kept["exemplars"] // result["image_bytes"], "bytes": sum(kept.values())}
             values = [[report[which] for report in reports] for which in ("last", "average")] + [[report["oracle"]["final_average"] for report in reports]]
             rows.append((budget, NAMES[method], has["network"], str(has["exemplars"]), f"{has['bytes'] / MIB:.2f}", *(_entry(*mean_interval(v)) for v in values)))
     return rows

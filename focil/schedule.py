@@ -23,7 +23,7 @@ class OfflineOptions(BaseModel):
     cpu_epochs: int = Field(6, ge=1, description="epochs of every task with the schedule cpu")
     lr: Annotated[float, Field(gt=0)] = 0.1
     momentum: float = Field(0.9, ge=0, lt=1)
-    batch_size: int = Field(128, ge=2)
+    batch_size: int = Field(128, ge=4, description="an epoch is cut into equal parts of at most as many")
     shared_blocks: Literal["trained", "frozen"] = Field("trained", description="MEMO: generalized blocks after the first task")
     aligning: Literal["published", "shrink"] = Field("published", description="shrink: new head rows are never made longer, as short training would ask for")
     precision: Precision = Field("float32", description="of the passes through the networks")

@@ -46,7 +46,7 @@ class Study(ABC):
     """A study in a folder. A subclass gives `unit`, `worker` and `jobs`, and makes `finish` of what `read` returns.
 
     out: folder; trainings are kept in seed-K/. seeds: of the runs. worker(benchmark, job, path): a module's function that trains a job and
-    returns its numbers; it may keep a checkpoint beside `path`.
+    returns its numbers; it may keep a checkpoint beside `path`, with the suffix .pt.
     """
 
     unit = "training"
@@ -152,6 +152,7 @@ def _work(worker: Any, benchmark: Benchmark, job: Job, path: Path, identity: dic
     _flush()
     with atomic_path(path) as part:
         part.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+    path.with_suffix(".pt").unlink(missing_ok=True)  # a checkpoint goes only when its numbers are safe
 
 
 def _received(reports: Any) -> int:

@@ -57,7 +57,7 @@ def verdict(result: dict) -> Iterator[str]:
 
 
 def _meaning(mean: float, half: float | None) -> str:
-    if abs(mean) <= NEARLY:
+    if abs(mean) + (half or 0) <= NEARLY:
         return "nearly identical"
     if half is not None and abs(mean) <= half:
         return "no difference beyond the interval"

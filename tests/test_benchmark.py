@@ -142,7 +142,7 @@ def test_a_missing_key_is_named(key):
         ({"memo": {"points": [POINT], "brightness": 1.5}}, "'memo.brightness' is 1.5", "less than or equal to 1"),
         ({"memo": {"points": [POINT], "training": {"schedule": "long"}}}, "'memo.training.schedule' is 'long'", "'paper', 'cosine' or 'cpu'"),
         ({"memo": {"points": [POINT], "training": {"lr": float("nan")}}}, "'memo.training.lr' is nan", "finite number"),
-        ({"memo": {"points": [POINT], "training": {"batch_size": 1}}}, "'memo.training.batch_size' is 1", "greater than or equal to 2"),
+        ({"memo": {"points": [POINT], "training": {"batch_size": 1}}}, "'memo.training.batch_size' is 1", "greater than or equal to 4"),
         ({"memo": {"points": [POINT], "training": {"aligning": "grow"}}}, "'memo.training.aligning' is 'grow'", "'published' or 'shrink'"),
         ({"layers": {"exemplars": 0}}, "'layers.exemplars' is 0", "greater than or equal to 1"),
     ],

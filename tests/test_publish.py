@@ -12,7 +12,7 @@ from torch import nn
 
 import focil
 from focil.__main__ import main
-from focil.publish import PublishError, effects_table, publish, table
+from focil.publish import PublishError, effects_table, equal_table, publish, table
 from focil.published import PUBLISHED
 from focil.results import read_results
 
@@ -94,6 +94,12 @@ def test_the_readme_says_what_the_audits_found():
         for number, name, *cells in effects_table(json.loads((REFERENCE / f"audit-{data}" / "result.json").read_text())):
             found.setdefault(number, (name, [""] * 6))[1][2 * column : 2 * column + 2] = cells[:2]
     assert said == found and len(said) == 10
+
+
+def test_the_readme_says_what_the_study_of_equal_memory_found():
+    lines = (ROOT / "README.md").read_text().split("## A model or exemplars")[1].split("\n## ")[0].splitlines()
+    said = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines if line.startswith("|")][2:]
+    assert said == [row[1:] for row in equal_table(json.loads((REFERENCE / "memo-digits" / "result.json").read_text()))]
 
 
 def test_the_readme_says_what_others_published():

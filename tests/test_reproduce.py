@@ -160,7 +160,8 @@ def audit(root, *seeds):
 def test_an_audit_is_one_notebook_for_all_seeds(audited):
     out = audited / "outputs" / "tiny"
     assert {path.name for path in out.iterdir()} == {"seed-0", "seed-1", "result.json", "figures", "audit.ipynb", "audit.html"}
-    assert {path.name for path in (out / "figures").iterdir()} == {"worth.png", "levels.png", "backward.png"}
+    drawn = {path.stem for path in (out / "figures").iterdir()}
+    assert {"worth", "levels", "backward"} <= drawn <= {"worth", "levels", "backward", "backward-most"}  # the last if another arm forgets more
     trained = ["ours+R3.json", "ours.json", "release-R3.json", "release.json"]
     assert all(sorted(path.name for path in (out / f"seed-{seed}").iterdir()) == trained for seed in (0, 1))
     result = json.loads((out / "result.json").read_text())
@@ -171,8 +172,9 @@ def test_an_audit_is_one_notebook_for_all_seeds(audited):
 
 
 def test_every_picture_of_an_audit_s_page_has_an_alternative_text(audited):
-    pictures = re.findall(r"<img[^>]*>", (audited / "outputs" / "tiny" / "audit.html").read_text())
-    assert len(pictures) == 3
+    out = audited / "outputs" / "tiny"
+    pictures = re.findall(r"<img[^>]*>", (out / "audit.html").read_text())
+    assert len(pictures) == len(list((out / "figures").iterdir()))
     assert all(len(re.search(r'alt="([^"]*)"', picture)[1]) > 40 for picture in pictures)
 
 
@@ -213,7 +215,7 @@ def test_an_audit_of_other_settings_is_refused_in_one_paragraph(audited, tmp_pat
     (tmp_path / "params" / "tiny.yaml").write_text(AUDIT.replace("first_rung: 4", "first_rung: 5"))
     assert audit(tmp_path, 0) == 1
     error = capsys.readouterr().err
-    assert "another audit" in error and "--fresh" in error and "Traceback" not in error
+    assert "another study" in error and "--fresh" in error and "Traceback" not in error
     assert json.loads((tmp_path / "outputs" / "tiny" / "result.json").read_text())["seeds"] == [0, 1]
 
 

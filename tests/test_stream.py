@@ -204,11 +204,11 @@ def test_tasks_of_unequal_size_know_their_labels_and_positions(order):
     firsts = np.array([0, 4, 5, 6])
     assert np.array_equal(stream.test_position(), firsts[stream.test_task()] + stream.test_label())
     assert np.bincount(stream.test_task()).tolist() == [8, 2, 2, 2] and len(stream) == 4
-    for task, given in zip(stream, classes, strict=True):
+    for task, own in zip(stream, classes, strict=True):
         for images, labels in (task.images(), read(task)):
             shown = images[:, 0, 0, 0].long() if images.dtype == torch.uint8 else pixels(images, data)[:, 0, 0, 0]
-            assert task.classes == tuple(given) and [task.classes[label] for label in labels.tolist()] == shown.tolist()
-            assert len(images) == task.size == 6 * len(given)
+            assert task.classes == tuple(own) and [task.classes[label] for label in labels.tolist()] == shown.tolist()
+            assert len(images) == task.size == 6 * len(own)
 
 
 # All images of a task at once

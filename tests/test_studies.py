@@ -167,3 +167,18 @@ def test_workers_end_when_their_study_is_killed(tmp_path):
         parent.kill()
         for pid in filter(alive, pids):
             os.kill(pid, signal.SIGTERM)
+
+
+def test_a_checkpoint_goes_only_when_the_numbers_are_written(benchmark, tmp_path):
+    path = tmp_path / "seed-0" / "one.json"
+
+    def leaves_a_checkpoint(_, job, at):
+        at.with_suffix(".pt").write_bytes(b"state")
+        assert not at.exists()
+        return {"value": job.what}
+
+    studies._work(leaves_a_checkpoint, benchmark, Job(0, "one", SIZE, 5), path, {})
+    assert json.loads(path.read_text())["value"] == 5 and [file.name for file in path.parent.iterdir()] == ["one.json"]
+    with pytest.raises(ValueError):
+        studies._work(lambda *job: leaves_a_checkpoint(*job) | {"value": float("nan")}, benchmark, Job(0, "two", SIZE, 5), path.with_name("two.json"), {})
+    assert path.with_name("two.pt").exists()

@@ -1,6 +1,5 @@
 """What a study of equal memory says: differences paired by seed, areas of trapezoids, and no more than the numbers allow."""
 
-import numpy as np
 
 from focil import metrics
 from focil.memory import MIB

@@ -35,7 +35,7 @@ def blocks(runs: Mapping[str, Sequence[Noted]]) -> style.Picture:
     finding = _blocks_finding(runs)
     parts.headline(axes[0], finding)
     told = "; ".join(
-        f"{NAMES[m]}, {what}: " + ", ".join(f"{name} {value:.2g}" for name, value in zip(*means(seeds, measure), strict=True))
+        f"{NAMES[m]}, {what}: " + ", ".join(f"{name} {value:.2g}" for name, value in zip(*means(seeds, measure), strict=True) if not np.isnan(value))
         for m, seeds in runs.items()
         for measure, what in MEASURES.items()
     )
@@ -49,13 +49,14 @@ def similarity(cka: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> st
     told, between = [], {}
     for row, (method, found) in enumerate(cka.items()):
         names = [name for name in found if name != "pool"]
-        for column, name in enumerate((names[1], names[-1])):
+        for column, name in enumerate((names[min(1, len(names) - 2)], names[-1])):
             axis, matrix = axes[2 * row + column], np.array(found[name])
             image = parts.draw_heatmap(axis, matrix)
             between[method, column] = _off_diagonal(matrix)
             axis.set_title(f"{NAMES[method]}, {name}: {between[method, column]:.2f} between tasks")
             parts.task_axis(axis, len(matrix), "task")
-            axis.set_yticks(range(len(matrix)), range(1, len(matrix) + 1))
+            ticks = parts.task_ticks(len(matrix))
+            axis.set_yticks([task - 1 for task in ticks], ticks)
             axis.set_ylabel("task")
             told.append(f"{NAMES[method]} {name} {between[method, column]:.2f}")
         parts.colorbar(axes[2 * row + 1], image, "CKA (%)")
@@ -110,6 +111,10 @@ def _blocks_finding(runs: Mapping[str, Sequence[Noted]]) -> str:
     method = next(iter(runs))
     names, raw = means(runs[method], "shift")
     _, each = means(runs[method], "shift_per_weight")
+    trained = ~np.isnan(raw)
+    if trained.sum() < 2:
+        return f"While {NAMES[method]} learns a later task, only {names[-1]} is trained"
+    names, raw, each = [name for name, is_trained in zip(names, trained, strict=True) if is_trained], raw[trained], each[trained]
     ratios = raw[-1] / raw[0], each[-1] / each[0]
 
     def words(ratio: float) -> str:

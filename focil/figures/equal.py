@@ -31,7 +31,7 @@ def stages(runs: Runs, sizes: Sequence[int]) -> style.Picture:
         half = [np.nan if h is None else 100 * h for _, h in found]
         axis.errorbar(seen, [100 * mean for mean, _ in found], yerr=half, label=NAMES[method], capsize=2, lw=1.4, **parts.look(index))
     axis.set_xlabel("classes seen")
-    axis.set_xticks(seen)
+    axis.set_xticks([seen[task - 1] for task in parts.task_ticks(len(seen), at_most=20)])
     parts.percent_axis(axis, "accuracy over all classes seen")
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     last = {method: metrics.mean_interval([report["last"] for report in reports]) for method, reports in runs.items()}
@@ -141,9 +141,9 @@ def _parts(counted: Mapping[str, int]) -> dict[str, int]:
 
 def _memory_finding(lines: Sequence[tuple]) -> str:
     if len({len(line[1]) for line in lines}) == 1 and len(lines[0][1]) > 1:
-        areas = {line[0]: memory.auc([b / memory.MIB for b in line[1]], [np.mean(values) for values in line[3]]) for line in lines}
+        areas = {method: memory.auc(*zip(*sorted((b / memory.MIB, np.mean(values)) for b, values in zip(used, last, strict=True)))) for method, used, _, last in lines}
         return "Area under last accuracy over memory (AUC-L): " + ", ".join(f"{NAMES[m]} {area:.2f}" for m, area in areas.items())
-    ends = {line[0]: (line[1][-1], np.mean(line[3][np.argmax(line[1])])) for line in lines}
+    ends = {line[0]: (max(line[1]), np.mean(line[3][np.argmax(line[1])])) for line in lines}
     best = max(ends, key=lambda method: ends[method][1])
     return f"{NAMES[best]} is best after the last task, {100 * ends[best][1]:.1f} %, with {ends[best][0] / memory.MIB:.2f} MiB"
 

@@ -25,9 +25,10 @@ class Icarl(Offline):
 
     def memory(self) -> dict[str, int]:
         found = super().memory()
-        return found | {"teacher": found["networks"] + found["buffers"] + found["heads"] if self.done else 0}
+        return found | {"teacher": found["networks"] + found["buffers"] + found["heads"] if self.done > 1 else 0}
 
     def _grow(self, task: int) -> None:
+        self._means = (0, self._means[1])  # of the network as it was
         self.teacher = copy.deepcopy(self.net).requires_grad_(False).eval() if task else None
         super()._grow(task)
 

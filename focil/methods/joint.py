@@ -16,6 +16,9 @@ class Joint(Offline):
         old = [inside + first for (_, inside), first in zip(parts, firsts, strict=True)]
         return torch.cat([images, *(part for part, _ in parts)]), torch.cat([labels, *old])
 
+    def published_memory(self) -> dict[str, int]:
+        return super().published_memory() | {"exemplars": self.memory()["exemplars"]}
+
     def memory(self) -> dict[str, int]:
         kept = [task.images() for task in list(self.stream)[: self.done]]
         return super().memory() | {"exemplars": sum(images.nbytes for images, _ in kept), "labels": sum(8 * len(labels) for _, labels in kept)}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from focil import seeds, split
 from focil.backbones import ImageShape
+from focil.errors import FocilError
 from focil.exemplars import Exemplars
 from focil.layers import Watch, gram
 from focil.schedule import OfflineOptions, schedule
@@ -156,6 +157,8 @@ class Offline:
                 loss.backward()
                 watch.step()
                 optimiser.step()
+            if not torch.isfinite(loss):
+                raise FocilError(f"training diverged: the loss of task {self.done} is no number after epoch {epoch + 1}; lower the learning rate (lr is {options.lr})")
             watch.epoch()
             self.epoch = epoch + 1
             self._optimiser_state, self._watch_state = optimiser.state_dict(), watch.state()
