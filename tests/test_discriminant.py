@@ -156,7 +156,7 @@ def test_classes_not_seen_score_minus_infinity_and_are_never_chosen():
     assert (scores[:, ~seen] == -torch.inf).all()
     assert set(scores.argmax(dim=1).tolist()) <= {1, 3, 5, 7, 9}
     gaps = observed(features, labels).scores(features)
-    assert torch.equal(known.scores(features)[:, seen], gaps)  # and they change nothing for the others
+    torch.testing.assert_close(known.scores(features)[:, seen], gaps)  # and they change nothing for the others; wider products may round differently
 
 
 @pytest.mark.parametrize("classes, size", [(1, 2), (2, 4), (3, 8), (9, 4)])
