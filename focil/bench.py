@@ -17,7 +17,7 @@ from focil.expert import Expert
 from focil.masks import Ledger
 from focil.methods.finetune import Finetune
 from focil.methods.focil import Focil, FocilOptions
-from focil.methods.offline import OfflineOptions
+from focil.schedule import OfflineOptions
 from focil.patches import Recipe
 from focil.router import Router
 from focil.stream import Augmentation, Stream, class_order

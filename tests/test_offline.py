@@ -17,7 +17,7 @@ from focil.memory import Costs, Size, counted_bytes
 from focil.methods import offline
 from focil.methods.icarl import Icarl
 from focil.methods.memo import GrowingNet, Memo
-from focil.methods.offline import align, distillation, widened
+from focil.networks import align, distillation, widened
 from focil.offline_runs import METHODS
 from focil.schedule import OfflineOptions
 from focil.stream import Augmentation, Stream, class_order

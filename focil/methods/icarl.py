@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from focil.methods.offline import Offline, distillation
+from focil.methods.offline import Offline
+from focil.networks import distillation
 
 
 class Icarl(Offline):

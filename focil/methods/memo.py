@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from focil import split
-from focil.methods.offline import Offline, widened
+from focil.methods.offline import Offline
+from focil.networks import widened
 
 AUXILIARY = 1.0  # weight of the auxiliary loss
 

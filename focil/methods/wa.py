@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from focil.methods.icarl import Icarl
-from focil.methods.offline import Offline, distillation
+from focil.methods.offline import Offline
+from focil.networks import distillation
 
 
 class Wa(Icarl):
