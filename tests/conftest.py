@@ -1,4 +1,7 @@
-"""Small data sets and benchmarks that the tests share."""
+"""Small data sets and benchmarks, and the browser, that the tests share."""
+
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -36,3 +39,18 @@ def small_benchmark(**changes) -> focil.Benchmark:
 @pytest.fixture
 def data() -> focil.Dataset:
     return separable()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A chromium without a window. FOCIL_CHROMIUM names it and turns the skip of a machine without one into a failure."""
+    from playwright.sync_api import sync_playwright
+
+    path = os.environ.get("FOCIL_CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("no browser: install chromium, or name one with FOCIL_CHROMIUM")
+    unboxed = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # chromium refuses its sandbox to root
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=unboxed)
+        yield chromium
+        chromium.close()
