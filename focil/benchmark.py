@@ -3,7 +3,7 @@
 import difflib
 import os
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import yaml
@@ -11,14 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from focil.errors import FocilError
 from focil.image_folder import LARGEST, SMALLEST
+from focil.methods import table
 from focil.methods.focil import FocilOptions
 from focil.schedule import OfflineOptions
 from focil.shortcuts import SHORTCUTS, Shortcut
 
-
 NetworkName = Literal["convnet2", "resnet14", "resnet20", "resnet26", "resnet32", "resnet18-imagenet"]
-MethodName = Literal["finetune", "replay", "icarl", "wa", "der", "memo", "joint", "focil"]
-METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
+MethodName = Literal[table.NAMES]
 
 
 class BenchmarkError(FocilError):
@@ -54,7 +53,7 @@ class MemoOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    methods: tuple[MethodName, ...] = Field(METHOD_NAMES, min_length=1)
+    methods: tuple[MethodName, ...] = Field(("finetune", "replay", "icarl", "wa", "der", "memo", "joint", "focil"), min_length=1)
     network: NetworkName = Field("resnet32", description="of the methods with one network")
     points: tuple[Point, ...] = Field(min_length=1, description="budgets; finetuning and joint training are run once for all")
     first_classes: int | None = Field(None, ge=1, description="classes of the first task where it is larger")

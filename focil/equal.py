@@ -9,15 +9,12 @@ from pathlib import Path
 from focil import memory, offline_runs, split
 from focil.benchmark import Benchmark, Point
 from focil.exemplars import Exemplars
-from focil.memory import Costs, Growth, Size
+from focil.memory import Costs, Size
+from focil.methods.table import OFFLINE, ONLINE, has_budget
 from focil.offline_runs import Setting
 from focil.results import shortened
 from focil.sources import order_of, sizes_of
 from focil.studies import Job, Study, StudyError
-
-GROWTH: dict[str, Growth] = {"der": "der", "memo": "memo"}  # the others have a single network
-DISTILS = ("icarl", "wa")
-BOUNDS = ("finetune", "joint", "focil")  # without a budget
 
 
 class Equal(Study):
@@ -29,10 +26,9 @@ class Equal(Study):
     def __init__(self, out: str | Path, benchmark: Benchmark, seeds: list[int]):
         super().__init__(out, benchmark, seeds)
         self.sizes = sizes_of(order_of(benchmark, self.data, 0))
-        if "focil" in benchmark.memo.methods and len(set(self.sizes)) > 1:
+        if ONLINE in benchmark.memo.methods and len(set(self.sizes)) > 1:
             raise StudyError(f"focil has tasks of one size, but these have {self.sizes} classes; leave focil out of `methods`, or first_classes out")
         self.settings = {(m, number): self._setting(m, point) for number, point in enumerate(benchmark.memo.points) for m in self._methods(point)}
-
 
     def run(self) -> None:
         """As `Study.run`. Raises ExemplarError or StudyError for exemplars that cannot be kept, before anything is trained."""
@@ -62,11 +58,11 @@ class Equal(Study):
                     "methods": {
                         method: s._asdict()
                         | {
-                            "bytes": memory.model_bytes(growth(method), self._costs(s.network).size, tasks) + s.exemplars * image,
+                            "bytes": memory.model_bytes(OFFLINE[method].growth, self._costs(s.network).size, tasks) + s.exemplars * image,
                             "counted_exemplars": self._counted(method, s, point),
                         }
                         for method, s in settings.items()
-                        if method != "focil"  # has an account of its own
+                        if method != ONLINE  # has an account of its own
                     },
                 }
             )
@@ -88,34 +84,29 @@ class Equal(Study):
         return [method for method in self.benchmark.memo.methods if point.methods is None or method in point.methods]
 
     def _setting(self, method: str, point: Point) -> Setting:
-        if method == "focil":
+        if method == ONLINE:
             return Setting(method, self.benchmark.backbone, 0)
-        if method in BOUNDS:
+        if not has_budget(method):
             return Setting(method, self.benchmark.memo.network, 0)
-        network = point.network if method in GROWTH else self.benchmark.memo.network
+        network = point.network if OFFLINE[method].growth != "single" else self.benchmark.memo.network
         if point.anchor == "each":
             return Setting(method, network, point.exemplars)
         image, tasks = self.data.x_train[0].nbytes, len(self.sizes)
-        return Setting(method, network, memory.exemplars_within(self._budget(point), growth(method), self._costs(network).size, tasks, image))
+        return Setting(method, network, memory.exemplars_within(self._budget(point), OFFLINE[method].growth, self._costs(network).size, tasks, image))
 
     def _budget(self, point: Point) -> int:
         network = point.network if point.anchor == "der" else self.benchmark.memo.network
         return memory.budget_of(point.anchor, self._costs(network).size, len(self.sizes), point.exemplars, self.data.x_train[0].nbytes)
 
     def _counted(self, method: str, setting: Setting, point: Point) -> list[int] | None:
-        if point.anchor == "each" or method in BOUNDS:
+        if point.anchor == "each" or not has_budget(method):
             return None
         seen = list(itertools.accumulate(self.sizes))
         image = self.data.x_train[0].nbytes
-        return memory.counted_exemplars(self._budget(point), growth(method), self._costs(setting.network), seen, image, method in DISTILS)
+        return memory.counted_exemplars(self._budget(point), OFFLINE[method].growth, self._costs(setting.network), seen, image, OFFLINE[method].distils)
 
     def _costs(self, network: str) -> Costs:
         parts = split.build(network, self.data.image_shape, 0, self.benchmark.memo.last_shared)
         size = Size(split.parameters(parts.generalized), split.parameters(parts.specialised))
         buffers = [sum(buffer.nbytes for buffer in part.buffers()) for part in (parts.generalized, parts.specialised)]
         return Costs(size, *buffers, parts.features)
-
-
-def growth(method: str) -> Growth:
-    """How a method's networks grow with the tasks."""
-    return GROWTH.get(method, "single")

@@ -10,14 +10,8 @@ from focil import layers
 from focil.benchmark import Benchmark
 from focil.datasets import Dataset
 from focil.files import atomic_path
-from focil.methods.der import Der
-from focil.methods.finetune import Finetune
-from focil.methods.icarl import Icarl
-from focil.methods.joint import Joint
-from focil.methods.memo import Memo
 from focil.methods.offline import Offline
-from focil.methods.replay import Replay
-from focil.methods.wa import Wa
+from focil.methods.table import OFFLINE, ONLINE
 from focil.runs import read_file
 from focil.schedule import schedule
 from focil.sources import load_data, open_stream, order_of, sizes_of
@@ -25,8 +19,7 @@ from focil.stages import OnePass, Stages
 from focil.stream import Augmentation, Stream
 from focil.studies import Job, StudyError, advance
 
-METHODS: dict[str, type[Offline]] = {"finetune": Finetune, "replay": Replay, "icarl": Icarl, "wa": Wa, "der": Der, "memo": Memo, "joint": Joint}
-OFFLINE = 1_000  # passes of an offline stream: more than any schedule has epochs
+PASSES = 1_000  # passes of an offline stream: more than any schedule has epochs
 SAVE_EVERY = 60  # seconds between checkpoints inside a task
 
 
@@ -41,7 +34,7 @@ class Setting(NamedTuple):
 def passes(benchmark: Benchmark, data: Dataset, sizes: list[int], setting: Setting) -> int:
     """Training images that a job will pass through its network, about: new ones and exemplars, in all epochs."""
     per_class, options = len(data.x_train) / data.num_classes, benchmark.memo.training
-    if setting.method == "focil":
+    if setting.method == ONLINE:
         return len(data.x_train)
     total, seen = 0.0, 0
     for task, classes in enumerate(sizes):
@@ -56,15 +49,15 @@ def build(benchmark: Benchmark, data: Dataset, seed: int, setting: Setting) -> O
     """A method before its first task, with its stream."""
     memo, order = benchmark.memo, order_of(benchmark, data, seed)
     augmentation = Augmentation(benchmark.crop, benchmark.flip, memo.brightness)
-    stream = Stream(data, order, seed, passes=OFFLINE, augmentation=augmentation, device=benchmark.device)
-    kind = METHODS[setting.method]
+    stream = Stream(data, order, seed, passes=PASSES, augmentation=augmentation, device=benchmark.device)
+    kind = OFFLINE[setting.method]
     return kind(setting.network, data.image_shape, sizes_of(order), seed, stream, memo.training, setting.exemplars, memo.last_shared)
 
 
 def train(benchmark: Benchmark, job: Job, path: Path) -> dict:
     """Train one method over all tasks and return what a result says of it; a checkpoint beside `path` lets it continue inside a task."""
     data = load_data(benchmark)
-    if job.what.method == "focil":
+    if job.what.method == ONLINE:
         return train_online(benchmark, data, job)
     method = build(benchmark, data, job.seed, job.what)
     stages = Stages(method.stream)

@@ -11,9 +11,9 @@ from focil.errors import FocilError
 from focil.figures import accuracy, style
 from focil.figures.audit import signed
 from focil.figures.comparison import comparison
-from focil.figures.equal import NAMES
 from focil.figures.memory import memory
 from focil.memory import MIB
+from focil.methods.table import TITLES
 from focil.metrics import mean_interval
 from focil.published import PUBLISHED
 from focil.results import RESULT, memory_points, read_results, summary
@@ -136,7 +136,7 @@ def equal_table(result: dict) -> list[tuple[str, ...]]:
             kept = reports[0]["memory"][-1]["published"]
             has = {"network": reports[0]["network"], "exemplars": kept["exemplars"] // result["image_bytes"], "bytes": sum(kept.values())}
             values = [[report[which] for report in reports] for which in ("last", "average")] + [[report["oracle"]["final_average"] for report in reports]]
-            rows.append((budget, NAMES[method], has["network"], str(has["exemplars"]), f"{has['bytes'] / MIB:.2f}", *(_entry(*mean_interval(v)) for v in values)))
+            rows.append((budget, TITLES[method], has["network"], str(has["exemplars"]), f"{has['bytes'] / MIB:.2f}", *(_entry(*mean_interval(v)) for v in values)))
     return rows
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from focil import memory, metrics
-from focil.equal import BOUNDS
+from focil.methods.table import has_budget
 
 NEARLY = 1.0  # points; what is called nearly identical
 
@@ -11,7 +11,7 @@ NEARLY = 1.0  # points; what is called nearly identical
 def curves(result: dict) -> Iterator[tuple[str, list[float], list[list[float]], list[list[float]]]]:
     """(method, bytes of each point, average and last accuracy of each seed at each point), for methods with a budget."""
     for method in result["benchmark"]["memo"]["methods"]:
-        if method not in BOUNDS:
+        if has_budget(method):
             points = [point for point in result["points"] if method in point["runs"]]
             runs = [result["runs"][point["runs"][method]] for point in points]
             used = [point["methods"][method]["bytes"] for point in points]

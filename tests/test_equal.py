@@ -10,7 +10,8 @@ import pytest
 from conftest import separable, small_benchmark
 
 from focil import FocilError
-from focil.equal import BOUNDS, Equal
+from focil.equal import Equal
+from focil.methods.table import has_budget
 from focil.exemplars import ExemplarError
 from focil.memory import MIB, AccountError
 from focil.methods.offline import Offline
@@ -51,7 +52,7 @@ def benchmark_of(path, memo=(), **changes):
 
 def job_of(method, exemplars=30, size=1000):
     network = "mlp" if method == "focil" else "convnet2"
-    return Job(0, f"{method}-job", size, Setting(method, network, 0 if method in BOUNDS else exemplars))
+    return Job(0, f"{method}-job", size, Setting(method, network, exemplars if has_budget(method) else 0))
 
 
 def numbers(report):

@@ -12,13 +12,12 @@ from conftest import separable
 from torch import nn
 
 from focil import Dataset, StreamError, split
-from focil.equal import DISTILS, growth
 from focil.memory import Costs, Size, counted_bytes
 from focil.methods import offline
 from focil.methods.icarl import Icarl
 from focil.methods.memo import GrowingNet, Memo
+from focil.methods.table import OFFLINE as METHODS
 from focil.networks import align, distillation, widened
-from focil.offline_runs import METHODS
 from focil.schedule import OfflineOptions
 from focil.stream import Augmentation, Stream, class_order
 
@@ -517,7 +516,7 @@ def test_what_the_account_plans_is_what_the_methods_take(name):
     method = new(name, options=SHORT)
     for task in method.stream:
         method.learn(task)
-        planned = counted_bytes(growth(name), costs, task.index + 1, 2 * (task.index + 1), distils=name in DISTILS)
+        planned = counted_bytes(METHODS[name].growth, costs, task.index + 1, 2 * (task.index + 1), distils=METHODS[name].distils)
         taken = {part: size for part, size in method.memory().items() if part in planned}
         assert planned == taken
 

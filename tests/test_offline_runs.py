@@ -10,9 +10,10 @@ from conftest import separable
 from test_equal import DEEP, SHARED, TRAINING, benchmark_of, job_of, numbers, write_npz
 
 from focil import FocilError, offline_runs
-from focil.benchmark import METHOD_NAMES
+from focil.benchmark import MemoOptions
 from focil.methods.offline import Offline
-from focil.offline_runs import METHODS, passes, train
+from focil.methods.table import NAMES, OFFLINE, TITLES
+from focil.offline_runs import passes, train
 from focil.stream import class_order
 
 
@@ -156,5 +157,8 @@ def test_a_larger_first_task_is_learned_and_reported(separated, tmp_path, method
     assert networks == expected.get(method, [SHARED + DEEP] * 5)
 
 
-def test_every_offline_method_can_be_asked_for():
-    assert set(METHOD_NAMES) == {*METHODS, "focil"}
+def test_every_method_of_the_table_has_a_title_and_can_be_asked_for():
+    point = {"network": "convnet2", "exemplars": 1}
+    assert set(TITLES) == set(NAMES) == {*OFFLINE, "focil"} and len(set(TITLES.values())) == len(NAMES)
+    assert MemoOptions(points=[point], methods=NAMES).methods == NAMES
+    assert set(MemoOptions(points=[point]).methods) <= set(NAMES)

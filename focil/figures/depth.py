@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from focil.figures import parts, style
-from focil.figures.equal import NAMES
+from focil.methods.table import TITLES
 
 MEASURES = {
     "gradient": "gradient norm",
@@ -25,7 +25,7 @@ def blocks(runs: Mapping[str, Sequence[Noted]]) -> style.Picture:
         for index, (method, seeds) in enumerate(runs.items()):
             names, values = _by_block(seeds, measure)
             axis.plot(range(len(names)), values.T, alpha=0.3, lw=0.8, color=parts.look(index)["color"])
-            axis.plot(range(len(names)), values.mean(0), label=NAMES[method], lw=1.8, **parts.look(index))
+            axis.plot(range(len(names)), values.mean(0), label=TITLES[method], lw=1.8, **parts.look(index))
         axis.set_yscale("log")
         axis.set_title(what)
         axis.set_xticks(range(len(names)), names)
@@ -35,7 +35,7 @@ def blocks(runs: Mapping[str, Sequence[Noted]]) -> style.Picture:
     finding = _blocks_finding(runs)
     parts.headline(axes[0], finding)
     told = "; ".join(
-        f"{NAMES[m]}, {what}: " + ", ".join(f"{name} {value:.2g}" for name, value in zip(*means(seeds, measure), strict=True) if not np.isnan(value))
+        f"{TITLES[m]}, {what}: " + ", ".join(f"{name} {value:.2g}" for name, value in zip(*means(seeds, measure), strict=True) if not np.isnan(value))
         for m, seeds in runs.items()
         for measure, what in MEASURES.items()
     )
@@ -53,12 +53,12 @@ def similarity(cka: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> st
             axis, matrix = axes[2 * row + column], np.array(found[name])
             image = parts.draw_heatmap(axis, matrix)
             between[method, column] = _off_diagonal(matrix)
-            axis.set_title(f"{NAMES[method]}, {name}: {between[method, column]:.2f} between tasks")
+            axis.set_title(f"{TITLES[method]}, {name}: {between[method, column]:.2f} between tasks")
             parts.task_axis(axis, len(matrix), "task")
             ticks = parts.task_ticks(len(matrix))
             axis.set_yticks([task - 1 for task in ticks], ticks)
             axis.set_ylabel("task")
-            told.append(f"{NAMES[method]} {name} {between[method, column]:.2f}")
+            told.append(f"{TITLES[method]} {name} {between[method, column]:.2f}")
         parts.colorbar(axes[2 * row + 1], image, "CKA (%)")
     (first, *_) = cka
     finding = f"Networks of different tasks see alike where they are shallow (CKA {between[first, 0]:.2f}) and differ where they are deep ({between[first, 1]:.2f})"
@@ -113,7 +113,7 @@ def _blocks_finding(runs: Mapping[str, Sequence[Noted]]) -> str:
     _, each = means(runs[method], "shift_per_weight")
     trained = ~np.isnan(raw)
     if trained.sum() < 2:
-        return f"While {NAMES[method]} learns a later task, only {names[-1]} is trained"
+        return f"While {TITLES[method]} learns a later task, only {names[-1]} is trained"
     names, raw, each = [name for name, is_trained in zip(names, trained, strict=True) if is_trained], raw[trained], each[trained]
     ratios = raw[-1] / raw[0], each[-1] / each[0]
 
@@ -121,7 +121,7 @@ def _blocks_finding(runs: Mapping[str, Sequence[Noted]]) -> str:
         return f"{ratio:.1f} times as far as {names[0]}" if ratio >= 1 else f"{1 / ratio:.1f} times less far"
 
     link = "and" if (ratios[0] > 1) == (ratios[1] > 1) else "but"
-    return f"While {NAMES[method]} learns a later task, {names[-1]} moves {words(ratios[0])} in all, {link} per weight {words(ratios[1])}"
+    return f"While {TITLES[method]} learns a later task, {names[-1]} moves {words(ratios[0])} in all, {link} per weight {words(ratios[1])}"
 
 
 def _off_diagonal(matrix: np.ndarray) -> float:

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 
 from focil import memory, metrics
 from focil.figures import parts, style
+from focil.methods.table import TITLES
 
-NAMES = {"finetune": "finetune", "replay": "replay", "icarl": "iCaRL", "wa": "WA", "der": "DER", "memo": "MEMO", "joint": "joint", "focil": "FOCIL"}
 PARTS = {
     "networks": "networks",
     "exemplars": "exemplars",
@@ -29,15 +29,15 @@ def stages(runs: Runs, sizes: Sequence[int]) -> style.Picture:
     for index, (method, reports) in enumerate(runs.items()):
         found = [metrics.mean_interval(values) for values in zip(*(report["stages"] for report in reports), strict=True)]
         half = [np.nan if h is None else 100 * h for _, h in found]
-        axis.errorbar(seen, [100 * mean for mean, _ in found], yerr=half, label=NAMES[method], capsize=2, lw=1.4, **parts.look(index))
+        axis.errorbar(seen, [100 * mean for mean, _ in found], yerr=half, label=TITLES[method], capsize=2, lw=1.4, **parts.look(index))
     axis.set_xlabel("classes seen")
     axis.set_xticks([seen[task - 1] for task in parts.task_ticks(len(seen), at_most=20)])
     parts.percent_axis(axis, "accuracy over all classes seen")
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     last = {method: metrics.mean_interval([report["last"] for report in reports]) for method, reports in runs.items()}
     ranked = sorted(last, key=lambda method: -last[method][0])
-    parts.title(axis, "After the last task: " + ", ".join(f"{NAMES[m]} {_words(*last[m])}" for m in ranked))
-    told = "; ".join(f"{NAMES[m]}: " + ", ".join(f"{100 * v:.0f}" for v in runs[m][0]["stages"]) for m in runs)
+    parts.title(axis, "After the last task: " + ", ".join(f"{TITLES[m]} {_words(*last[m])}" for m in ranked))
+    told = "; ".join(f"{TITLES[m]}: " + ", ".join(f"{100 * v:.0f}" for v in runs[m][0]["stages"]) for m in runs)
     return style.Picture(figure, f"{parts.title_of(axis)}. Lines of accuracy in percent against classes seen, of the first seed: {told}.")
 
 
@@ -49,7 +49,7 @@ def over_memory(lines: Sequence[tuple[str, Sequence[float], Sequence[Sequence[fl
         for index, line in enumerate(lines):
             found = [metrics.mean_interval(values) for values in line[which]]
             half = [np.nan if h is None else 100 * h for _, h in found]
-            axis.errorbar([b / memory.MIB for b in line[1]], [100 * m for m, _ in found], yerr=half, label=NAMES[line[0]], capsize=2, lw=1.4, **parts.look(index))
+            axis.errorbar([b / memory.MIB for b in line[1]], [100 * m for m, _ in found], yerr=half, label=TITLES[line[0]], capsize=2, lw=1.4, **parts.look(index))
         axis.set_xlabel("networks and exemplars (MiB)")
         axis.set_title(f"{what} accuracy")
         axis.grid(color="0.92")
@@ -59,7 +59,7 @@ def over_memory(lines: Sequence[tuple[str, Sequence[float], Sequence[Sequence[fl
     finding = _memory_finding(lines)
     parts.headline(axes[0], finding)
     told = "; ".join(
-        f"{NAMES[m]}: " + ", ".join(f"{b / memory.MIB:.2f} MiB {100 * np.mean(a):.1f} % average, {100 * np.mean(z):.1f} % last" for b, a, z in zip(*rest, strict=True))
+        f"{TITLES[m]}: " + ", ".join(f"{b / memory.MIB:.2f} MiB {100 * np.mean(a):.1f} % average, {100 * np.mean(z):.1f} % last" for b, a, z in zip(*rest, strict=True))
         for m, *rest in lines
     )
     return style.Picture(figure, f"{finding}. Two panels, accuracy against memory, one line a method. {told}.")
@@ -78,7 +78,7 @@ def confusion(runs: Runs) -> style.Picture:
         image = axis.imshow(100 * shares, cmap=style.SHADES, vmin=0, vmax=100, interpolation="nearest")
         new = reports[0]["new"]
         late[method] = counts[:-new, -new:].sum() / counts[:-new].sum()
-        axis.set_title(f"{NAMES[method]}: {parts.percent(late[method])}")
+        axis.set_title(f"{TITLES[method]}: {parts.percent(late[method])}")
         ticks = np.linspace(0, len(counts) - 1, 3).astype(int)
         axis.set_xticks(ticks, ticks + 1)
         axis.set_yticks(ticks, ticks + 1)
@@ -88,9 +88,9 @@ def confusion(runs: Runs) -> style.Picture:
     axes[0].set_ylabel("true class")
     parts.colorbar(axes[columns - 1], image, "of the class's images (%)")
     worst, best = max(late, key=late.get), min(late, key=late.get)
-    finding = f"Images of old classes answered as one of the newest task: {parts.percent(late[worst])} with {NAMES[worst]}, {parts.percent(late[best])} with {NAMES[best]}"
+    finding = f"Images of old classes answered as one of the newest task: {parts.percent(late[worst])} with {TITLES[worst]}, {parts.percent(late[best])} with {TITLES[best]}"
     parts.headline(axes[0], finding)
-    return style.Picture(figure, f"{finding}. Confusion matrices after the last task, one a method. " + "; ".join(f"{NAMES[m]} {parts.percent(v)}" for m, v in late.items()) + ".")
+    return style.Picture(figure, f"{finding}. Confusion matrices after the last task, one a method. " + "; ".join(f"{TITLES[m]} {parts.percent(v)}" for m, v in late.items()) + ".")
 
 
 @style.styled
@@ -101,11 +101,11 @@ def account(runs: Runs, image_bytes: int) -> style.Picture:
     largest = max(totals, key=totals.get)
     published = {m: sum(reports[0]["memory"][-1]["published"].values()) for m, reports in runs.items()}
     finding = (
-        f"Everything counted, {NAMES[largest]} takes {_megabytes(totals[largest])}, as much as {totals[largest] / image_bytes:,.0f} stored images; "
+        f"Everything counted, {TITLES[largest]} takes {_megabytes(totals[largest])}, as much as {totals[largest] / image_bytes:,.0f} stored images; "
         f"the published account says {_megabytes(published[largest])}"
     )
     parts.title(axis, finding)
-    told = "; ".join(f"{NAMES[m]} {_megabytes(totals[m])} counted ({totals[m] / image_bytes:,.0f} images), {_megabytes(published[m])} published" for m in runs)
+    told = "; ".join(f"{TITLES[m]} {_megabytes(totals[m])} counted ({totals[m] / image_bytes:,.0f} images), {_megabytes(published[m])} published" for m in runs)
     return style.Picture(figure, f"{parts.title_of(axis)}. Stacked bars of bytes after the last task. {told}.")
 
 
@@ -122,7 +122,7 @@ def draw_account(axis: Axes, runs: Runs) -> dict[str, float]:
         totals[method] = sum(last[method].values())
         x = sum(reports[0]["memory"][-1]["published"].values()) / 1e6
         axis.plot([x, x], [row - 0.42, row + 0.42], color=style.INK, lw=1.5, label="published account" if row == 0 else None)
-    axis.set_yticks(range(len(runs)), [NAMES[method] for method in runs])
+    axis.set_yticks(range(len(runs)), [TITLES[method] for method in runs])
     axis.set_ylim(len(runs) - 0.4, -0.6)
     axis.set_xlabel("memory after the last task (MB)")
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -142,10 +142,10 @@ def _parts(counted: Mapping[str, int]) -> dict[str, int]:
 def _memory_finding(lines: Sequence[tuple]) -> str:
     if len({len(line[1]) for line in lines}) == 1 and len(lines[0][1]) > 1:
         areas = {method: memory.auc(*zip(*sorted((b / memory.MIB, np.mean(values)) for b, values in zip(used, last, strict=True)))) for method, used, _, last in lines}
-        return "Area under last accuracy over memory (AUC-L): " + ", ".join(f"{NAMES[m]} {area:.2f}" for m, area in areas.items())
+        return "Area under last accuracy over memory (AUC-L): " + ", ".join(f"{TITLES[m]} {area:.2f}" for m, area in areas.items())
     ends = {line[0]: (max(line[1]), np.mean(line[3][np.argmax(line[1])])) for line in lines}
     best = max(ends, key=lambda method: ends[method][1])
-    return f"{NAMES[best]} is best after the last task, {100 * ends[best][1]:.1f} %, with {ends[best][0] / memory.MIB:.2f} MiB"
+    return f"{TITLES[best]} is best after the last task, {100 * ends[best][1]:.1f} %, with {ends[best][0] / memory.MIB:.2f} MiB"
 
 
 def _megabytes(size: float) -> str:

@@ -6,4 +6,6 @@ from focil.methods.memo import Memo
 class Der(Memo):
     """MEMO that shares no block."""
 
+    title = "DER"
+    growth = "der"
     shares = False

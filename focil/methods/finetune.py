@@ -5,3 +5,6 @@ from focil.methods.offline import Offline
 
 class Finetune(Offline):
     """One network, no exemplars, no other precaution."""
+
+    title = "finetune"
+    keeps_exemplars = False

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from focil import answers, backbones, protocols, seeds
+from focil.answers import Evidence
 from focil.backbones import ImageShape
 from focil.confidence import RULES, Rule, calibrate
 from focil.expert import Expert, gather_statistics, masked_weights
@@ -100,17 +101,23 @@ class Focil:
         chosen = self.experts if experts is None else [self.experts[e] for e in experts]
         return torch.stack([expert.logits(self.backbone, self.store, images, self.options.precision) for expert in chosen], dim=1)
 
+    def evidence(self, images: Tensor) -> dict[str, Evidence]:
+        """Of normalised images (N, C, H, W), by who answers: the experts alone and, where there is a router, the router alone and both."""
+        logits = self.scores(images).cpu().double().numpy()
+        calibration = self.calibration() if self.options.calibrated else None
+        found = {"experts": answers.experts(logits, self.options.rule, calibration)}
+        if self.router is None:
+            return found
+        return found | answers.routed(*self.router.heard(self.router.features(images), len(self.experts)), logits)
+
     def answer(self, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Task (N,) and label inside it (N,) of normalised images (N, C, H, W), each alone: what `sample` measures.
 
         With a router, only the expert of the task that it finds is asked.
         """
         if self.router is None:
-            calibration = self.calibration() if self.options.calibrated else None
-            return protocols.sample(answers.experts(self.scores(images).cpu().numpy(), self.options.rule, calibration))
-        learned = len(self.experts)
-        scores = self.router.scores(self.router.features(images))[:, :learned].cpu().numpy()
-        offsets = self.router.offsets()[:learned].cpu().numpy()
+            return protocols.sample(self.evidence(images)["experts"])
+        scores, offsets = self.router.heard(self.router.features(images), len(self.experts))
         found = protocols.sample(answers.router(scores, offsets))[0]
         logits = np.zeros_like(scores)  # an expert that is not asked has no say
         for task in np.unique(found):

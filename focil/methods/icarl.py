@@ -13,6 +13,8 @@ from focil.networks import distillation
 class Icarl(Offline):
     """Cross-entropy and distillation; classes answer by the mean feature of their exemplars."""
 
+    title = "iCaRL"
+    distils = True
     teacher: torch.nn.Module | None = None
     _means: tuple[int, Tensor] = (0, torch.empty(0))  # tasks learned then, and the mean of each class
 

@@ -9,6 +9,9 @@ from focil.methods.offline import Offline
 class Joint(Offline):
     """One network; the images of old tasks are simply kept."""
 
+    title = "joint"
+    keeps_exemplars = False
+
     def _with_exemplars(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         tasks = list(self.stream)[: self.done]
         parts = [task.images() for task in tasks]

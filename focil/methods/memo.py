@@ -20,6 +20,9 @@ class Memo(Offline):
     class); old specialised blocks are frozen. After the task the head is aligned as in WA. No distillation.
     """
 
+    title = "MEMO"
+    growth = "memo"
+
     def _network(self, parts: split.Split) -> nn.Module:
         return GrowingNet(parts)
 

@@ -12,6 +12,7 @@ from focil.backbones import ImageShape
 from focil.errors import FocilError
 from focil.exemplars import Exemplars
 from focil.layers import Watch, gram
+from focil.memory import Growth
 from focil.networks import SingleNet, align
 from focil.schedule import OfflineOptions, schedule
 from focil.stream import Stream, Task
@@ -27,6 +28,10 @@ class Offline:
     `learn` calls `on_epoch` after each epoch; `state` may be taken there, and after `load` the same `learn(task)` continues.
     """
 
+    title: str  # in tables and figures
+    growth: Growth = "single"  # how the networks grow with the tasks, for the memory account
+    keeps_exemplars = True  # False: a bound, without a budget
+    distils = False  # whether a copy of the network before the task is needed while a later one is learned
     shares = True  # whether tasks share the network's blocks up to `last_shared`; DER shares none
 
     def __init__(

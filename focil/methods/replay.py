@@ -5,3 +5,5 @@ from focil.methods.offline import Offline
 
 class Replay(Offline):
     """One network; the exemplars are learned again with every task."""
+
+    title = "replay"

@@ -10,6 +10,7 @@ from focil.networks import distillation
 class Wa(Icarl):
     """(1 - l) cross-entropy + l distillation with l = old / all classes; after each later task the head is aligned."""
 
+    title = "WA"
     scores = Offline.scores
 
     def _distilled(self, loss: Tensor, logits: Tensor, taught: Tensor) -> Tensor:
