@@ -36,6 +36,19 @@ def test_every_notebook_is_clean(path):
     assert len(text.encode()) < 500_000
     assert not re.search(r'(?<![A-Za-z0-9_.~/:-])/(home|root|Users|tmp|opt|mnt|usr)/', re.sub(r'"image/png": "[^"]*"', "", text))
     assert all(len(cell.source.splitlines()) < 30 for cell in code(path))
+    assert "execution" not in {key for cell in notebook.cells for key in cell.metadata}  # times change with every run
+    assert set(notebook.metadata) == {"kernelspec", "language_info"} and set(notebook.metadata.language_info) == {"name"}
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_links_lead_somewhere_and_pictures_are_described(path):
+    notebook = nbformat.read(path, as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)", text)
+    assert all((path.parent / link).exists() for link in links)
+    for output in (output for cell in code(path) for output in cell.outputs):
+        assert "image/png" not in output.get("data", {}) or output.metadata["image/png"]["alt"]
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=name)
@@ -69,6 +82,22 @@ def test_teaching_notebooks_are_executed_in_order(path):
 def test_teaching_notebooks_are_more_prose_than_code(path):
     kinds = [cell["cell_type"] for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
     assert kinds.count("markdown") >= 1.5 * kinds.count("code")
+
+
+def test_the_series_has_seven_pages_in_order():
+    assert [path.name[:3] for path in TEACHING] == [f"0{number}-" for number in range(1, 8)]
+
+
+@pytest.mark.parametrize("path", TEACHING, ids=name)
+def test_teaching_notebooks_ask_before_they_tell(path):
+    cells = nbformat.read(path, as_version=4).cells
+    prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    text = "\n".join(prose)
+    assert re.match(rf"# {int(path.name[:2])}\. ", prose[0]) and "**What you will learn**" in prose[0] and "less than" in prose[0]
+    assert prose[1].startswith("Sources: ") and "https://" in prose[1] and "../focil/" in prose[1]
+    assert "nbval-ignore-output" in code(path)[0].metadata.get("tags", [])  # versions
+    assert "**Predict" in text and "$$" in text
+    assert re.findall(r"^\*\*(\d)\.\*\*", text, re.MULTILINE) == ["1", "2"] and text.count("<summary>Solution</summary>") == 2
 
 
 def test_the_explorer_runs_and_shows_a_picture_before_its_widgets():
