@@ -17,7 +17,7 @@ else ifneq ($(TORCH),default)
 $(error TORCH=$(TORCH) is unknown; use TORCH=cpu for the small CPU build, or leave it out)
 endif
 
-.PHONY: help env test reproduce lab bench clean $(addprefix run-,$(RUNS))
+.PHONY: help env test reproduce lab explore site bench clean $(addprefix run-,$(RUNS))
 .DEFAULT_GOAL := help
 
 help:  ## print this list
@@ -44,6 +44,12 @@ test: $(STAMP)  ## build the environment and run the tests, the teaching noteboo
 
 lab: $(STAMP)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+explore: $(STAMP)  ## open the explorer: play with sparsity, look into runs
+	$(BIN)/python -m focil explore
+
+site: $(STAMP)  ## write notebooks, results and code as pages in outputs/site that need no network
+	@$(BIN)/python -m focil site
 
 bench: $(STAMP)  ## time the steps of a run, on a quiet machine
 	$(BIN)/python -m focil.bench

@@ -1,6 +1,7 @@
-"""The command line: python -m focil run | list | verify | publish | variants."""
+"""The command line: python -m focil run | list | verify | publish | explore | variants | site."""
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> None:
-    from focil.reproduce import reproduce, table  # papermill and nbconvert take a second to import
+    from focil.reproduce import reproduce  # papermill and nbconvert take a second to import
+    from focil.tables import table
 
     for params in parsed.params:
         folder = reproduce(params, parsed.seed, parsed.out, threads=parsed.threads, development=parsed.development, fresh=parsed.fresh)
@@ -32,7 +34,7 @@ def _run(parsed: argparse.Namespace) -> None:
 
 
 def _list(parsed: argparse.Namespace) -> None:
-    from focil.reproduce import table
+    from focil.tables import table
 
     for path in sorted(parsed.params.glob("*.yaml")):
         benchmark = read_params(path)
@@ -63,6 +65,22 @@ def _variants(parsed: argparse.Namespace) -> None:
         print(line, flush=True)
 
 
+def _explore(parsed: argparse.Namespace) -> None:
+    from focil.explorer.serve import EXPLORER, voila
+
+    command, environment = voila(EXPLORER, parsed.port, open_browser=not parsed.no_browser)
+    subprocess.run(command, env=environment, check=False)  # it says itself what is wrong, and ends with Ctrl-C
+
+
+def _site(parsed: argparse.Namespace) -> None:
+    from focil.site.build import build
+
+    built = build(Path(__file__).resolve().parent.parent, parsed.out, parsed.out / "site")
+    print(f"{built.pages} pages that need no network; open {built.front}")
+    if not built.runs:
+        print(f"no executed run in {parsed.out} yet: make reproduce makes some, then make site shows them too")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m focil", description="Class-incremental learning with sparse experts.")
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -90,12 +108,21 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("--out", type=Path, default=Path("outputs"), help="folder of all results (default: outputs)")
     publish.set_defaults(command=_publish)
 
+    explore = commands.add_parser("explore", help="serve the explorer as a page on this machine, until Ctrl-C")
+    explore.add_argument("--port", type=int, default=8866, metavar="N", help="of the loopback address (default: 8866)")
+    explore.add_argument("--no-browser", action="store_true", help="only say where it is")
+    explore.set_defaults(command=_explore)
+
     variants = commands.add_parser("variants", help="print what in the router matters, measured on a development split")
     variants.add_argument("params", type=Path, help="params/NAME.yaml")
     variants.add_argument("--seed", type=_seed, default=0, metavar="K", help="of class order and patches (default: 0)")
     variants.add_argument("--megabytes", type=float, default=2.5, metavar="MB", help="that each router may take (default: 2.5)")
     variants.add_argument("--threads", type=int, metavar="N", help="processor cores (default: all)")
     variants.set_defaults(command=_variants)
+
+    site = commands.add_parser("site", help="write notebooks, results and code as pages that need no network, into outputs/site")
+    site.add_argument("--out", type=Path, default=Path("outputs"), help="folder of all results (default: outputs)")
+    site.set_defaults(command=_site)
     return parser
 
 

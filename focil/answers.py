@@ -38,6 +38,11 @@ def both(scores: np.ndarray, offsets: np.ndarray, logits: np.ndarray) -> Evidenc
     return Evidence(_log_softmax(within), _task_posterior(scores))
 
 
+def routed(scores: np.ndarray, offsets: np.ndarray, logits: np.ndarray) -> dict[str, Evidence]:
+    """What a router adds to the experts' evidence: its own, and both together."""
+    return {"router": router(scores, offsets), "both": both(scores, offsets, logits)}
+
+
 def _task_posterior(scores: np.ndarray) -> np.ndarray:
     joint = np.logaddexp.reduce(scores / TEMPERATURE, axis=2)
     return joint - np.logaddexp.reduce(joint, axis=1, keepdims=True)

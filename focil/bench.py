@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch.func import functional_call
 
 from focil import backbones
+from focil.bench_page import redraws
 from focil.benchmark import available_cores
 from focil.confidence import RULES
 from focil.datasets import Dataset
@@ -17,9 +18,9 @@ from focil.expert import Expert
 from focil.masks import Ledger
 from focil.methods.finetune import Finetune
 from focil.methods.focil import Focil, FocilOptions
-from focil.schedule import OfflineOptions
 from focil.patches import Recipe
 from focil.router import Router
+from focil.schedule import OfflineOptions
 from focil.stream import Augmentation, Stream, class_order
 from focil.trainer import Learners, Sgd
 
@@ -51,6 +52,8 @@ def main() -> None:
     for precision in ("float32", "bfloat16"):
         print(f"\none offline epoch of ResNet32, 2 560 images of CIFAR's size, batch 128, all cores, {precision}, in ms an image")
         epochs(precision)
+    print("\na redraw of the explorer at 20 tasks, in the browser, from the key press to the screen")
+    redraws()
     print("\ndrawing one mask at density 0.05")
     masks()
 

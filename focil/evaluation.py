@@ -148,10 +148,7 @@ class Evaluation:
         return found | self._routed(method.router, self.features[torch.from_numpy(chosen)], logits)
 
     def _routed(self, router: Router, features: Tensor, logits: np.ndarray) -> dict[str, Evidence]:
-        learned = logits.shape[1]
-        scores = router.scores(features)[:, :learned].cpu().numpy().astype(np.float64)
-        offsets = router.offsets()[:learned].cpu().numpy()
-        return {"router": answers.router(scores, offsets), "both": answers.both(scores, offsets, logits)}
+        return answers.routed(*router.heard(features, logits.shape[1]), logits)
 
     def _answers(self, chosen: np.ndarray, evidence: dict[str, Evidence]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """{name: (task answered for, correct)} for the chosen test images, from the easiest protocol to the honest one."""

@@ -9,16 +9,15 @@ from pathlib import Path
 import nbformat
 import papermill
 from jupyter_client.manager import AsyncKernelManager
-from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
-from focil import audit, depth, verdict
 from focil.benchmark import Benchmark, read_params
 from focil.errors import FocilError
 from focil.files import atomic_path
-from focil.results import RESULT, read_results, summary
+from focil.results import RESULT
+from focil.site import pages
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TEMPLATES = REPOSITORY / "notebooks"
@@ -96,7 +95,7 @@ def execute(template: Path, out: Path, parameters: dict) -> None:
         raise ReproduceError(f"{error.ename}: {error.evalue}\n(the notebook up to the error: {part})") from None
     _settle_progress(part)
     with atomic_path(out / f"{template.stem}.html") as page:
-        page.write_text(render(part), encoding="utf-8")
+        page.write_text(pages.page(nbformat.read(part, as_version=4)), encoding="utf-8")
     part.replace(out / template.name)
 
 
@@ -107,23 +106,3 @@ def _settle_progress(notebook: Path) -> None:
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if output.output_type != "stream" or output.text.strip()]
     nbformat.write(content, notebook)
-
-
-def render(notebook: Path) -> str:
-    """The notebook as one HTML page. The classic template keeps alternative texts, which the default one drops."""
-    exporter = HTMLExporter(template_name="classic")
-    return exporter.from_notebook_node(nbformat.read(notebook, as_version=4))[0]
-
-
-def table(folder: Path, seeds: Sequence[int] | None = None) -> str:
-    """Final averages of one benchmark over its seeds (those named, or all), or of a study's arms, as lines of text."""
-    if (folder / RESULT).exists():
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        kind = Benchmark(**result["benchmark"]).notebook
-        return "\n".join({"audit": audit, "memory": verdict, "layers": depth}[kind].table(result))
-    results = [result for result in read_results(folder) if seeds is None or result["seed"] in seeds]
-    lines = []
-    for name, mean, half in summary(results):
-        interval = "" if half is None else f" +- {100 * half:.1f}"
-        lines.append(f"  {name:18} {100 * mean:5.1f} %{interval}   (n = {len(results)})")
-    return "\n".join(lines)

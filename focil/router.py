@@ -6,6 +6,7 @@ and does not depend on the order of tasks. It reads neither task ids nor labels 
 
 import copy
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,6 +73,10 @@ class Router:
         means = (known.sums / known.counts[:, None]).unflatten(0, (self.tasks, self.classes)).nanmean(dim=1)  # (tasks, features)
         own = torch.arange(self.tasks)
         return self.scores(means)[own, own]
+
+    def heard(self, features: Tensor, tasks: int) -> tuple[np.ndarray, np.ndarray]:
+        """`scores` (N, tasks, classes) and `offsets` (tasks, classes) of the first `tasks` tasks, float64: what `answers` takes."""
+        return self.scores(features)[:, :tasks].cpu().double().numpy(), self.offsets()[:tasks].cpu().double().numpy()
 
     def part(self, filters: int) -> tuple["Router", Tensor]:
         """The router that a smaller budget would have given, with `filters` of each size, and the positions of its features among all."""

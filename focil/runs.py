@@ -164,22 +164,31 @@ def read_file(path: Path) -> dict:
         ) from None
 
 
-def verify_folder(out: str | Path, backbone: backbones.Factory | None = None) -> int:
-    """Rebuild every expert of a run from what is stored and compare it with its first self, bit for bit.
+def rebuild(out: str | Path, backbone: backbones.Factory | None = None) -> tuple[Focil, dict]:
+    """The method of a run as it was when its last task was saved, and the checkpoint that it was built from.
 
-    Masks are regenerated from their seed. Returns the number of experts. Raises RunError, MaskMismatch or ForgettingError.
+    Masks are regenerated from their seed. Raises RunError for what is not a run's folder, and MaskMismatch.
     """
     state = read_file(Path(out) / CHECKPOINT)
     if "router_scores" not in state:
-        raise RunError(f"{out} was made by a version of focil without a router; run it again with --fresh, or verify it with that version")
+        raise RunError(f"{out} was made by a version of focil without a router; run it again with --fresh, or open it with that version")
     benchmark = Benchmark(**state["benchmark"])
     torch.set_num_threads(benchmark.threads)
     method = build_method(benchmark, state["seed"], tuple(state["image_shape"]), state["classes"], backbone)
     method.load(state["method"])
+    return method, state
+
+
+def verify_folder(out: str | Path, backbone: backbones.Factory | None = None) -> int:
+    """Rebuild every expert of a run from what is stored and compare it with its first self, bit for bit.
+
+    Returns the number of experts. Raises ForgettingError, and what `rebuild` raises.
+    """
+    method, state = rebuild(out, backbone)
     mean, std = torch.tensor(state["normalisation"])[:, None, :, None, None] * 255
-    probes = (state["probe_images"].to(torch.float32) - mean) / std
-    equal = verify(method, state["first"], probes.to(benchmark.device))
-    if method.router and not torch.equal(router_scores(method, probes.to(benchmark.device)), state["router_scores"]):
+    probes = ((state["probe_images"].to(torch.float32) - mean) / std).to(method.device)
+    equal = verify(method, state["first"], probes)
+    if method.router and not torch.equal(router_scores(method, probes), state["router_scores"]):
         raise ForgettingError("the router holds its sums but computes other scores; was it saved on another machine or with another number of threads?")
     return equal
 

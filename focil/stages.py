@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from focil import answers, metrics, protocols
+from focil import metrics, protocols
 from focil.benchmark import Benchmark
 from focil.methods.focil import Focil
 from focil.stream import Stream, Task
@@ -93,13 +93,8 @@ class OnePass:
 
     def scores(self, images: Tensor) -> Tensor:
         """(N, classes seen): inside a task the log-probabilities; the task that answers is above all others."""
-        logits = self.method.scores(images).cpu().double().numpy()
-        if self.method.router is None:
-            calibration = self.method.calibration() if self.method.options.calibrated else None
-            evidence = answers.experts(logits, self.method.options.rule, calibration)
-        else:
-            found = self.method.router.scores(self.method.router.features(images))[:, : self.done].cpu().double().numpy()
-            evidence = answers.both(found, self.method.router.offsets()[: self.done].cpu().numpy(), logits)
+        found = self.method.evidence(images)
+        evidence = found.get("both", found["experts"])
         scores = evidence.within.copy()
         scores[np.arange(len(images)), protocols.sample(evidence)[0]] += 1e6
         return torch.from_numpy(scores).flatten(1)

@@ -8,6 +8,10 @@ import pytest
 import torch
 
 import focil
+from focil.browser import NAMES as BROWSERS
+from focil.browser import chromium
+
+NAMES = ["<b>bold</b>", "$x^2$ & co", '"quoted"', "lamp", "ray", "sea"]
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +40,21 @@ def small_benchmark(**changes) -> focil.Benchmark:
     return focil.Benchmark(**values | {"focil": options} | changes)
 
 
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory):
+    """outputs/ with a finished run of three tasks, whose class names would be HTML or formulas if they were not escaped."""
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("explored")
+    data = separable(channels=3)
+    arrays = {key: getattr(data, key) for key in ("x_train", "y_train", "x_test", "y_test")}
+    np.savez(root / "mine.npz", **arrays, classes=np.array(NAMES))
+    benchmark = small_benchmark(name="mine", data=str(root / "mine.npz"))
+    focil.run(benchmark, seed=0, out=root / "outputs" / "mine" / "seed-0")
+    return root / "outputs"
+
+
 @pytest.fixture
 def data() -> focil.Dataset:
     return separable()
@@ -43,14 +62,8 @@ def data() -> focil.Dataset:
 
 @pytest.fixture(scope="session")
 def browser():
-    """A chromium without a window. FOCIL_CHROMIUM names it and turns the skip of a machine without one into a failure."""
-    from playwright.sync_api import sync_playwright
-
-    path = os.environ.get("FOCIL_CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
+    """A chromium without a window. Where FOCIL_CHROMIUM names it, a machine without one fails; elsewhere the tests are skipped."""
+    if not os.environ.get("FOCIL_CHROMIUM") and not any(map(shutil.which, BROWSERS)):
         pytest.skip("no browser: install chromium, or name one with FOCIL_CHROMIUM")
-    unboxed = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # chromium refuses its sandbox to root
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=unboxed)
-        yield chromium
-        chromium.close()
+    with chromium() as opened:
+        yield opened

@@ -1,71 +1,64 @@
-"""The explorer's plan is the ledger's, without its masks; the page follows its controls."""
+"""The explorer's widgets: every control has a name, and the pages follow them."""
 
-import numpy as np
+from pathlib import Path
+
 import pytest
 
-from focil import backbones, explore
-from focil.masks import Ledger, erk_counts
-
-DIGITS = ("mlp", (1, 8, 8))
-
-
-def ledger_capacity(network, tasks, sparsity, allocation, seed):
-    ledger = Ledger(backbones.masked_shapes(backbones.build(*network, 0)), tasks, seed, allocation)
-    for _ in range(tasks):
-        ledger.claim(ledger.draw(1 - sparsity))
-    return ledger.occupancy()
-
-
-@pytest.mark.parametrize(("tasks", "sparsity"), [(1, 0.9), (2, 0.5), (5, 0.94), (20, 0.9), (100, 0.98), (7, 0.3), (100, 0.01)])
-def test_planned_counts_are_the_ledger_s_to_the_connection(tasks, sparsity):
-    planned = explore.plan(*DIGITS, tasks, sparsity, "planned", 0)["capacity"]
-    assert planned == ledger_capacity(DIGITS, tasks, sparsity, "planned", 3)
-
-
-def test_planned_counts_are_the_ledger_s_on_convolutions_too():
-    network = ("resnet18", (3, 32, 32))
-    assert explore.plan(*network, 2, 0.94, "planned", 0)["capacity"] == ledger_capacity(network, 2, 0.94, "planned", 0)
-
-
-def test_independent_counts_follow_the_ledger_s_distribution():
-    many = [explore.plan(*DIGITS, 5, 0.8, "independent", seed)["capacity"][-1]["owned"]["layers.0.weight"] for seed in range(200)]
-    drawn = [ledger_capacity(DIGITS, 5, 0.8, "independent", seed)[-1]["owned"]["layers.0.weight"] for seed in range(20)]
-    assert abs(np.mean(drawn) - np.mean(many)) < 5 * np.std(many) / np.sqrt(20)
-    assert 0.5 < np.std(drawn) / np.std(many) < 2
-
-
-@pytest.mark.parametrize("allocation", ["planned", "independent"])
-def test_every_mask_has_its_size_and_nothing_is_lost(allocation):
-    planned = explore.plan(*DIGITS, 10, 0.8, allocation, 1)
-    free = dict(planned["sizes"])
-    for row in planned["capacity"]:
-        free = {name: free[name] - row["owned"][name] for name in free}
-        assert row["free"] == free and min(free.values()) >= 0
-        if allocation == "independent":
-            assert sum(row["owned"].values()) + sum(row["reused"].values()) == sum(erk_counts([(300, 64), (100, 300)], 1 - 0.8))
-
-
-def test_memory_is_counted_in_bytes():
-    memory = explore.plan(*DIGITS, 5, 0.94, "planned", 0)["memory_bytes"]
-    assert memory == {"backbone": 4 * 49_200, "masks_regenerated": 200, "masks_packed": 5 * 6_150, "masks_float32": 5 * 4 * 49_200, "statistics": 0}
-
-
-def test_a_sparsity_of_one_is_refused_in_words():
-    with pytest.raises(ValueError, match="outside"):
-        explore.plan(*DIGITS, 5, 1.0, "planned", 0)
+from focil.explorer import views, widgets
 
 
 def test_every_control_is_named_and_waits_for_the_end_of_a_drag():
-    *controls, _ = explore.explorer().children
+    *controls, _ = widgets.planner().children
     assert all(control.description for control in controls)
     assert not any(getattr(control, "continuous_update", False) for control in controls)
 
 
-def test_the_page_follows_its_controls():
-    box = explore.explorer()
+def test_the_plan_s_page_follows_its_controls():
+    box = widgets.planner()
     *_, tasks, allocation, _, page = box.children
     tasks.value = 5
     planned = page.value
-    assert "The last of 5 tasks trains" in planned and "exact" in planned and planned.count("<img alt=") == 2
+    assert planned == views.planned("MLP 784-300-100 (28 x 28 pixels)", 0.94, 5, "planned", 0)
+    assert "The last of 5 tasks trains" in planned and "exact" in planned and planned.count("<img alt=") == 1
     allocation.value = "independent"
     assert page.value != planned and "one random draw" in page.value
+
+
+@pytest.mark.parametrize("network", list(views.NETWORKS))
+def test_a_plan_s_page_counts_memory_in_bytes_and_images(network):
+    page = views.planned(network, 0.9, 3, "planned", 0)
+    assert page.count('<th scope="row">') == len(views.MEMORY) + 3
+    if network.startswith("MLP 64"):
+        assert "<td>196,800</td><td>3,075.0</td>" in page  # 49 200 float32; an image of 8 x 8 pixels is 64 bytes
+
+
+def test_a_run_is_looked_into(ran):
+    top, page, bottom, image = widgets.viewer(ran).children
+    choice, again = top.children
+    index, mistake = bottom.children
+    assert choice.options == (widgets.NONE, "mine/seed-0") and index.disabled and mistake.disabled and not page.value
+    choice.value = "mine/seed-0"
+    assert "Accuracy in %" in page.value and "Test image 0 shows" in image.value and index.max == 59 and not mistake.disabled
+    index.value = 7
+    assert "Test image 7 shows" in image.value
+    again.click()
+    assert choice.value == "mine/seed-0"
+    index.value = 59
+    mistake.click()
+    assert "No mistake after test image 59" in image.value
+    choice.value = widgets.NONE
+    assert index.disabled and not page.value and not image.value
+
+
+def test_what_cannot_be_opened_is_said_on_the_page(ran, tmp_path):
+    folder = tmp_path / "broken" / "seed-0"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text("{")
+    top, page, bottom, image = widgets.viewer(tmp_path).children
+    top.children[0].value = "broken/seed-0"
+    assert 'role="alert"' in page.value and "cannot be read" in page.value and bottom.children[0].disabled
+
+
+def test_a_published_study_is_shown_with_its_pictures():
+    page = views.folder(Path(__file__).resolve().parent.parent / "outputs" / "reference" / "memo-digits")
+    assert "MEMO" in page and page.count("<img alt=") >= 2 and 'alt=""' not in page

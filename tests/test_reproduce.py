@@ -56,6 +56,11 @@ def test_every_picture_of_the_page_has_an_alternative_text(executed):
     assert all(len(re.search(r'alt="([^"]*)"', picture)[1]) > 40 for picture in pictures)
 
 
+def test_the_page_needs_no_network(executed):
+    page = (executed[0] / PAGE).read_text()
+    assert "<script" not in page and not re.search(r'<(?:img|link|iframe)[^>]* (?:src|href)="(?!data:)', page)
+
+
 def test_a_complete_run_is_not_repeated_and_an_incomplete_one_is(executed, capsys):
     out, _ = executed
     benchmark = focil.read_params(ROOT / "params" / "digits-5.yaml", device="cpu")

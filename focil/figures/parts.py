@@ -88,15 +88,15 @@ def percent_axis(axis: Axes, label: str) -> None:
     axis.set_ylabel(f"{label} (%)")
 
 
-def draw_heatmap(axis: Axes, shares: np.ndarray, top: float = 1.0) -> AxesImage:
+def draw_heatmap(axis: Axes, shares: np.ndarray, top: float = 1.0, annotated: bool = True) -> AxesImage:
     """Shares (rows, columns) in 0..1, NaN where there is nothing, as lightness from 0 to `top`.
 
-    Cells carry their percentage while there are few columns; otherwise the colour bar must do.
+    Cells carry their percentage while there are few columns, if `annotated`; otherwise the colour bar must do.
     """
     rows, columns = shares.shape
     image = axis.imshow(100 * shares, cmap=style.SHADES, vmin=0, vmax=100 * top, aspect="auto", interpolation="nearest")
     image.set_extent((0.5, columns + 0.5, rows - 0.5, -0.5))
-    if columns <= CROWDED:
+    if annotated and columns <= CROWDED:
         for (row, column), share in np.ndenumerate(shares):
             if not np.isnan(share):
                 label(axis, column + 1, row, share, color="white" if share < 0.5 * top else "black")

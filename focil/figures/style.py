@@ -83,5 +83,5 @@ def save(picture: Picture, path: Path) -> Path:
 
 
 def show(picture: Picture) -> None:
-    """Display the picture in a notebook, with its alternative text (kept by nbconvert's `classic` and `basic` templates)."""
+    """Display the picture in a notebook, with its alternative text, which `site.pages` keeps (of nbconvert's templates `classic` and `basic` do, `lab` does not)."""
     display(Image(data=png(picture), format="png", alt=picture.alt))

@@ -1,0 +1,1 @@
+"""The explorer: a page to play with sparsity and to look into runs. `planning` and `opened` compute, `views` says it as HTML, `widgets` only call them."""

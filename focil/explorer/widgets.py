@@ -1,0 +1,95 @@
+"""The explorer's widgets: a tab to play with sparsity, and a tab to look into finished runs. What they show is made by `views`."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import ipywidgets as widgets
+
+from focil.errors import FocilError
+from focil.explorer import views
+from focil.explorer.opened import Opened, find
+
+WIDE = {"style": {"description_width": "9em"}, "layout": {"width": "32em", "max_width": "100%"}}
+NONE = "(choose one)"
+
+
+def explorer(outputs: str | Path = "outputs") -> widgets.Tab:
+    """Both tabs; every control has a name and works from the keyboard. outputs: folder of all results."""
+    return widgets.Tab([planner(), viewer(Path(outputs))], titles=["Play with sparsity", "Look into a run"])
+
+
+def planner() -> widgets.VBox:
+    """Controls of a plan, and the page that follows them."""
+    controls = {
+        "network": widgets.Dropdown(options=list(views.NETWORKS), description="Backbone", **WIDE),
+        "sparsity": widgets.FloatSlider(0.94, min=0.5, max=0.99, step=0.01, description="Sparsity", continuous_update=False, **WIDE),
+        "tasks": widgets.IntSlider(20, min=1, max=100, description="Tasks planned", continuous_update=False, **WIDE),
+        "allocation": widgets.Dropdown(options=["planned", "independent"], description="Allocation", **WIDE),
+        "seed": widgets.BoundedIntText(0, min=0, max=2**31 - 1, description="Seed", **WIDE),
+    }
+    page = widgets.HTML()
+
+    def follow(_change: object = None) -> None:
+        page.value = views.planned(**{name: control.value for name, control in controls.items()})
+
+    _call(follow, controls.values())
+    follow()
+    return widgets.VBox([*controls.values(), page])
+
+
+def viewer(outputs: Path) -> widgets.VBox:
+    """A choice among the results in `outputs`; its page; and, where its experts are kept, single test images."""
+    choice = widgets.Dropdown(options=[NONE, *find(outputs)], description="Result", **WIDE)
+    index = widgets.BoundedIntText(0, min=0, max=0, description="Test image", disabled=True, **WIDE)
+    mistake = widgets.Button(description="Next mistake", disabled=True)
+    again = widgets.Button(description="Look for new results")
+    page, image = widgets.HTML(), widgets.HTML()
+    shown: list[Opened] = []  # the run whose images can be asked about, if there is one
+
+    def choose(_change: object = None) -> None:
+        shown.clear()
+        page.value = image.value = ""
+        if choice.value != NONE:
+            path = find(outputs).get(choice.value, outputs / choice.value)
+            page.value = _words(partial(views.folder, path))
+            if path.name.startswith("seed-"):
+                image.value = _words(lambda: shown.append(Opened(path)) or "")
+        index.disabled = mistake.disabled = not shown
+        index.max = len(shown[0]) - 1 if shown else 0
+        ask()
+
+    def ask(_change: object = None) -> None:
+        if shown:
+            image.value = _words(partial(views.asked, shown[0], index.value))
+
+    def skip(_button: object) -> None:
+        found = shown[0].next_mistake(index.value)
+        if found is None:
+            image.value = views.error(f"No mistake after test image {index.value}; start again at 0.")
+        else:
+            index.value = found
+
+    def refresh(_button: object) -> None:
+        kept = choice.value
+        choice.options = [NONE, *find(outputs)]
+        choice.value = kept if kept in choice.options else NONE
+
+    _call(choose, [choice])
+    _call(ask, [index])
+    mistake.on_click(skip)
+    again.on_click(refresh)
+    return widgets.VBox([widgets.HBox([choice, again]), page, widgets.HBox([index, mistake]), image])
+
+
+def _call(callback: Callable[[object], None], controls: object) -> None:
+    for control in controls:
+        control.observe(callback, names="value")
+
+
+def _words(page: Callable[[], str]) -> str:
+    """A page, or why there is none."""
+    try:
+        return page()
+    except FocilError as problem:
+        return views.error(str(problem))

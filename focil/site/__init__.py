@@ -1,0 +1,1 @@
+"""The project as static pages that need no network: notebooks, results, params and modules, linked with each other."""

@@ -1,0 +1,165 @@
+"""The explorer and JupyterLab in a real browser."""
+
+import html
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+
+from focil.explorer import planning, views
+from focil.explorer.opened import Opened
+from focil.explorer.serve import EXPLORER, ServeError, free_port, serving, voila
+
+LOCAL = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
+NAME_OF_FOCUS = "(e => e.getAttribute('aria-label') || (e.labels && e.labels.length && e.labels[0].textContent) || e.textContent)(document.activeElement)"
+MLP = "MLP 784-300-100 (28 x 28 pixels)"
+
+
+@pytest.fixture(scope="module")
+def served(ran, tmp_path_factory):
+    """The explorer's page beside outputs with one finished run."""
+    root = tmp_path_factory.mktemp("page")
+    (root / "notebooks").mkdir()
+    shutil.copy2(EXPLORER, root / "notebooks")
+    (root / "outputs").symlink_to(ran)
+    port = free_port()
+    with serving(*voila(root / "notebooks" / EXPLORER.name, port, open_browser=False), f"http://127.0.0.1:{port}/") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def page(served, browser):
+    """The page, once it has run; `complaints` collects its console errors and requests to other hosts."""
+    opened = browser.new_page(viewport={"width": 1200, "height": 1000})
+    opened.set_default_timeout(90_000)
+    opened.complaints = []
+    opened.on("console", lambda message: message.type == "error" and opened.complaints.append(message.text))
+    opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    opened.on("request", lambda request: request.url.startswith(LOCAL) or opened.complaints.append(request.url))
+    opened.goto(served, wait_until="domcontentloaded")
+    opened.wait_for_selector("[role=status]")
+    yield opened
+    opened.close()
+
+
+def settled(page, words):
+    """The visible status line, once it contains `words`."""
+    line = page.locator("[role=status]:visible").filter(has_text=words)
+    line.last.wait_for()
+    return line.last.inner_text()
+
+
+def test_the_page_loads_without_a_complaint_and_with_its_fixed_picture(page):
+    assert page.complaints == []
+    pictures = page.locator("img:visible")
+    assert pictures.count() == 2  # the fixed one, and the widgets' own
+    for index in range(2):
+        assert pictures.nth(index).get_attribute("alt").startswith("Task 20 still trains")
+        assert pictures.nth(index).evaluate("picture => picture.complete && picture.naturalWidth > 500")
+
+
+def test_every_control_is_reached_by_tab_and_has_a_name(page):
+    page.get_by_role("tab", name="Play with sparsity").focus()
+    reached = []
+    for _ in range(9):
+        reached.append(page.evaluate(NAME_OF_FOCUS))
+        page.keyboard.press("Tab")
+    for name in ("Backbone", "Sparsity", "Tasks planned", "Allocation"):
+        assert name in reached, reached
+
+
+def test_a_slider_moves_and_picture_and_numbers_become_the_package_s(page):
+    before = page.locator("img:visible").nth(1).get_attribute("src")
+    slider = page.get_by_role("slider", name="Sparsity")
+    slider.focus()
+    slider.press("ArrowLeft")
+    slider.press("ArrowLeft")
+    slider.press("ArrowLeft")
+    plan = planning.plan("mlp", (1, 28, 28), 20, 0.91, "planned", 0)
+    assert settled(page, views.summary(plan, "planned")) == views.summary(plan, "planned")
+    expected = re.findall(r"<t[dh](?: [^>]*)?>(.*?)</t[dh]>", views.planned(MLP, 0.91, 20, "planned", 0))
+    assert page.locator(".focil-table th, .focil-table td").all_text_contents() == [html.unescape(cell) for cell in expected]
+    assert page.locator("img:visible").nth(1).get_attribute("src") != before
+
+
+def test_another_backbone_and_allocation(page):
+    page.get_by_label("Backbone").select_option("ResNet18 (32 x 32 pixels, colour)")
+    page.get_by_label("Allocation").select_option("independent")
+    plan = planning.plan("resnet18", (3, 32, 32), 20, 0.91, "independent", 0)
+    assert settled(page, "one random draw") == views.summary(plan, "independent")
+
+
+def test_a_run_is_looked_into_by_keyboard(page, ran):
+    page.get_by_role("tab", name="Play with sparsity").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.get_by_label("Result").select_option("mine/seed-0")
+    page.get_by_text("Accuracy in %").first.wait_for()
+    settled(page, "Test image 0 shows")
+    index = page.get_by_label("Test image")
+    index.fill("7")
+    index.press("Enter")
+    told = re.search(r'<p role="status">(.*?)</p>', views.asked(Opened(ran / "mine" / "seed-0"), 7))[1]
+    shown = settled(page, "Test image 7 shows")
+    assert shown == html.unescape(told)
+    assert page.locator("img:visible").count() >= 3 and all(picture.get_attribute("alt") for picture in page.locator("img").all())
+    assert page.complaints == []
+
+
+def test_nothing_is_wider_than_a_narrow_window(page):
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    page.set_viewport_size({"width": 1200, "height": 1000})
+
+
+def test_jupyterlab_runs_a_teaching_notebook_without_an_error(browser, tmp_path):
+    notebook = tmp_path / "notebooks" / "02-sparse-experts.ipynb"
+    notebook.parent.mkdir()
+    stripped = nbformat.read(EXPLORER.parent / notebook.name, as_version=4)
+    for cell in stripped.cells:
+        cell.update({"outputs": [], "execution_count": None} if cell.cell_type == "code" else {})
+    nbformat.write(stripped, notebook)
+    port = free_port()
+    lab = ["lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--IdentityProvider.token=", f"--notebook-dir={notebook.parent}"]
+    lab += ["--KernelManager.transport=ipc", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url="]
+    own = {name: str(tmp_path / name) for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "JUPYTER_CONFIG_DIR")}
+    with serving([sys.executable, "-m", "jupyter", *lab], os.environ | own, f"http://127.0.0.1:{port}/lab") as url:
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page.set_default_timeout(90_000)
+        page.goto(f"{url}/tree/{notebook.name}", wait_until="domcontentloaded")
+        page.locator(".jp-MarkdownCell h1").first.wait_for()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        ran = _saved_when_run(page, notebook)
+        page.close()
+    assert [cell.execution_count for cell in ran] == list(range(1, len(ran) + 1))
+    assert not [output for cell in ran for output in cell.outputs if output.output_type == "error" or output.get("name") == "stderr"]
+
+
+def _saved_when_run(page, notebook):
+    """The code cells of the notebook's file, saved from the page once the last has run."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        page.wait_for_timeout(1000)
+        page.keyboard.press("Control+s")
+        cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+        if all(cell.execution_count for cell in cells):
+            break
+    return cells
+
+
+def test_a_server_that_ends_is_an_error_in_words():
+    with pytest.raises(ServeError, match="ended"), serving([sys.executable, "-c", "raise SystemExit(3)"], {}, f"http://127.0.0.1:{free_port()}/"):
+        pass
+
+
+def test_the_page_s_server_listens_on_the_loopback_address_only():
+    command, environment = voila(EXPLORER, 8866, open_browser=True)
+    assert "--Voila.ip=127.0.0.1" in command and "--no-browser" not in command
+    assert subprocess.run([*command[:3], "--version"], capture_output=True, env=environment, check=False).returncode == 0
