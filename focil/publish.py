@@ -19,7 +19,7 @@ from focil.published import PUBLISHED
 from focil.results import RESULT, memory_points, read_results, summary
 from focil.shortcuts import DESCRIBED
 
-KEPT_FIGURES = ("accuracy-curves.png", "batches.png", "competition.png", "occupancy.png", "routing.png", "search-candidates.png")
+KEPT_FIGURES = ("accuracy-curves.png", "batches.png", "competition.png", "occupancy.png", "routing.png")
 HEAD = """# Reference results
 
 Written by `python -m focil publish`, from runs of the commands below. Final average accuracy in %: mean and 95 % t interval over n seeds. Each `result.json` holds the whole

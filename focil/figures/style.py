@@ -59,10 +59,10 @@ def panels(rows: int, columns: int, height: float, **shared: bool) -> tuple[Figu
     return figure, list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
 
 
-def png(picture: Picture) -> bytes:
+def png(picture: Picture, optimized: bool = False) -> bytes:
     """The picture as PNG bytes; the same input gives the same bytes. The alternative text travels inside, as `Description`.
 
-    256 colours are enough for every picture here and make it three times smaller.
+    256 colours are enough for every picture here and make it three times smaller. optimized: a tenth smaller still, but slow to write.
     """
     canvas = FigureCanvasAgg(picture.figure)
     with matplotlib.rc_context(LOOK):
@@ -70,7 +70,7 @@ def png(picture: Picture) -> bytes:
     pixels = Pixels.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB")
     info, buffer = PngInfo(), io.BytesIO()
     info.add_text("Description", picture.alt)
-    pixels.quantize(256, Pixels.Quantize.MAXCOVERAGE, dither=Pixels.Dither.NONE).save(buffer, "PNG", pnginfo=info, dpi=(DPI, DPI))
+    pixels.quantize(256, Pixels.Quantize.MAXCOVERAGE, dither=Pixels.Dither.NONE).save(buffer, "PNG", pnginfo=info, dpi=(DPI, DPI), optimize=optimized)
     return buffer.getvalue()
 
 
@@ -78,7 +78,7 @@ def save(picture: Picture, path: Path) -> Path:
     """Write the picture to `path` (PNG, whole or not at all; its folder is created) and return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as part:
-        part.write_bytes(png(picture))
+        part.write_bytes(png(picture, optimized=True))
     return path
 
 
