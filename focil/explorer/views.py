@@ -35,6 +35,16 @@ MEMORY = {
     "masks_float32": "all masks as float32 (the released code)",
 }
 MEASURES = {"final_average": "final average", "average_incremental": "average incremental", "forgetting": "forgetting"}
+STYLE = """<style>
+.focil-table { border-collapse: collapse; margin: 0.5em 0 1em; line-height: 1.5; }
+.focil-table caption { text-align: left; font-weight: bold; padding: 0.3em 0; }
+.focil-table th, .focil-table td { padding: 0.15em 0.8em; text-align: right; border-bottom: 1px solid #ccc; }
+.focil-table th:first-child { text-align: left; }
+.focil-page details { margin: 0.5em 0; }
+.focil-page summary { cursor: pointer; font-weight: bold; line-height: 2; }
+.focil-page [role=alert] { border-left: 4px solid #d55e00; padding-left: 0.6em; }
+.focil-page > .widget-html-content { line-height: 1.5; min-width: 0; }
+</style>"""
 WHO = {"experts": "the experts alone", "router": "the router alone", "both": "both together"}
 Cell = str | int
 
@@ -84,7 +94,8 @@ def folder(path: Path) -> str:
     if benchmark.notebook != "benchmark":
         return head + f"<pre>{html.escape(table(path))}</pre>" + "".join(map(_stored, _pictures(path)))
     told = f"{benchmark.data}, {benchmark.tasks} tasks, {benchmark.backbone}, seed {result['seed']}: {_headline(result)}"
-    return head + _status(told) + _accuracies(result) + _picture(accuracy.curves(result["accuracy"])) + _experts(result)
+    curves = _folded("Accuracy of every task as tasks are learned", _picture(accuracy.curves(result["accuracy"])))
+    return head + _status(told) + _accuracies(result) + curves + _experts(result)
 
 
 def asked(opened: Opened, index: int) -> str:
@@ -134,7 +145,7 @@ def _experts(result: dict) -> str:
         for task, (chosen, row) in enumerate(zip(result["search"], result["capacity"], strict=True), 1)
     ]
     columns = ("task", "sparsity", "learning rate", "prequential accuracy (%)", "connections trained", "re-used", "trained share")
-    return _table("Its experts", columns, rows) + _picture(occupancy.heatmap(result["capacity"]))
+    return _table("Its experts", columns, rows) + _folded("Which connections they own", _picture(occupancy.heatmap(result["capacity"])))
 
 
 def _answer(opened: Opened, one: Asked, who: str) -> str:

@@ -14,9 +14,10 @@ WIDE = {"style": {"description_width": "9em"}, "layout": {"width": "32em", "max_
 NONE = "(choose one)"
 
 
-def explorer(outputs: str | Path = "outputs") -> widgets.Tab:
+def explorer(outputs: str | Path = "outputs") -> widgets.VBox:
     """Both tabs; every control has a name and works from the keyboard. outputs: folder of all results."""
-    return widgets.Tab([planner(), viewer(Path(outputs))], titles=["Play with sparsity", "Look into a run"])
+    tabs = widgets.Tab([planner(), viewer(Path(outputs))], titles=["Play with sparsity", "Look into a run"])
+    return widgets.VBox([widgets.HTML(views.STYLE), tabs])
 
 
 def planner() -> widgets.VBox:
@@ -28,7 +29,7 @@ def planner() -> widgets.VBox:
         "allocation": widgets.Dropdown(options=["planned", "independent"], description="Allocation", **WIDE),
         "seed": widgets.BoundedIntText(0, min=0, max=2**31 - 1, description="Seed", **WIDE),
     }
-    page = widgets.HTML()
+    page = _page()
 
     def follow(_change: object = None) -> None:
         page.value = views.planned(**{name: control.value for name, control in controls.items()})
@@ -42,9 +43,9 @@ def viewer(outputs: Path) -> widgets.VBox:
     """A choice among the results in `outputs`; its page; and, where its experts are kept, single test images."""
     choice = widgets.Dropdown(options=[NONE, *find(outputs)], description="Result", **WIDE)
     index = widgets.BoundedIntText(0, min=0, max=0, description="Test image", disabled=True, **WIDE)
-    mistake = widgets.Button(description="Next mistake", disabled=True)
-    again = widgets.Button(description="Look for new results")
-    page, image = widgets.HTML(), widgets.HTML()
+    mistake = widgets.Button(description="Next mistake", disabled=True, layout={"width": "auto"})
+    again = widgets.Button(description="Look for new results", layout={"width": "auto"})
+    page, image = _page(), _page()
     shown: list[Opened] = []  # the run whose images can be asked about, if there is one
 
     def choose(_change: object = None) -> None:
@@ -79,7 +80,17 @@ def viewer(outputs: Path) -> widgets.VBox:
     _call(ask, [index])
     mistake.on_click(skip)
     again.on_click(refresh)
-    return widgets.VBox([widgets.HBox([choice, again]), page, widgets.HBox([index, mistake]), image])
+    return widgets.VBox([_row(choice, again), page, _row(index, mistake), image])
+
+
+def _page() -> widgets.HTML:
+    page = widgets.HTML(layout={"width": "100%", "min_width": "0"})
+    page.add_class("focil-page")
+    return page
+
+
+def _row(*controls: widgets.Widget) -> widgets.HBox:
+    return widgets.HBox(controls, layout={"flex_flow": "row wrap"})
 
 
 def _call(callback: Callable[[object], None], controls: object) -> None:

@@ -53,10 +53,10 @@ def draw_tasks(axis: Axes, who: str, given: Evidence, truth: int, best: Sequence
         axis.annotate(name, (1.02, task), xycoords=("axes fraction", "data"), va="center", fontsize=7, parse_math=False)
     right = "the right task" if answer == truth else "the wrong task"
     if who == "experts":
-        axis.set_xlabel("sureness of each expert\nhatched: the surest; beside: its best class")
+        axis.set_xlabel("sureness of each expert\nhatched: the surest; beside: best class")
         parts.title(axis, f"Surest is the expert of task {answer + 1},\n{right}", width=40)
     else:
         axis.set_xlim(0, 100)
-        axis.set_xlabel("probability of the task (%)\nhatched: the answer; beside: its best class")
+        axis.set_xlabel("probability of the task (%)\nhatched: the answer; beside: best class")
         parts.title(axis, f"The router says task {answer + 1} ({percent(values[answer] / 100)}),\n{right}", width=40)
     return axis
