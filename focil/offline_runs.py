@@ -70,7 +70,7 @@ def train(benchmark: Benchmark, job: Job, path: Path) -> dict:
         checkpoint.save()
     about = {"layers": method.report, "seconds": checkpoint.seconds}
     cka = {name: layers.cka_matrix(grams[name] for grams in method.grams) for name in method.grams[0]}
-    return job.what._asdict() | stages.report(len(method.exemplars)) | about | {"cka": cka}
+    return job.what._asdict() | stages.report() | about | {"cka": cka}
 
 
 def train_online(benchmark: Benchmark, data: Dataset, job: Job) -> dict:
@@ -81,7 +81,7 @@ def train_online(benchmark: Benchmark, data: Dataset, job: Job) -> dict:
     for task in stream:
         method.learn(task)
         stages.after(method)
-    return job.what._asdict() | stages.report(0) | {"layers": [], "cka": {}, "seconds": time.perf_counter() - start}
+    return job.what._asdict() | stages.report() | {"layers": [], "cka": {}, "seconds": time.perf_counter() - start}
 
 
 class Checkpoint:

@@ -60,10 +60,10 @@ class Stages:
         self.rows, self.accuracy = state["rows"], state["accuracy"]
         self.memory, self.confusion = state["memory"], state["confusion"]
 
-    def report(self, stored: int) -> dict:
+    def report(self) -> dict:
         """Everything as plain values. last, average: accuracy over all classes seen, after the last task and on average over tasks.
 
-        stored: exemplars at the end.
+        stored: images kept at the end, by the published account.
         """
         sizes = np.bincount(self.stream.test_task()).tolist()
         found = {protocol: metrics.summarise(rows, sizes) for protocol, rows in self.rows.items()}
@@ -74,7 +74,7 @@ class Stages:
             "memory": self.memory,
             "confusion": self.confusion,
             "new": len(self.stream.order[-1]),
-            "stored": stored,
+            "stored": self.memory[-1]["published"]["exemplars"] // self.stream.data.x_train[0].nbytes,
         }
 
 
