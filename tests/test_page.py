@@ -11,6 +11,7 @@ import time
 import nbformat
 import pytest
 
+from focil.__main__ import main
 from focil.explorer import planning, views
 from focil.explorer.opened import Opened
 from focil.explorer.serve import EXPLORER, ServeError, free_port, serving, voila
@@ -164,3 +165,10 @@ def test_the_page_s_server_listens_on_the_loopback_address_only():
     command, environment = voila(EXPLORER, 8866, open_browser=True)
     assert "--Voila.ip=127.0.0.1" in command and "--no-browser" not in command
     assert subprocess.run([*command[:3], "--version"], capture_output=True, env=environment, check=False).returncode == 0
+
+
+def test_the_command_explore_serves_the_explorer(monkeypatch):
+    started = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: started.append((command, options["env"])))
+    assert main(["explore", "--no-browser", "--port", "8901"]) == 0
+    assert started == [voila(EXPLORER, 8901, open_browser=False)]
