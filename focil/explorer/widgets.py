@@ -1,5 +1,6 @@
 """The explorer's widgets: a tab to play with sparsity, and a tab to look into finished runs. What they show is made by `views`."""
 
+import gc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ NONE = "(choose one)"
 
 def explorer(outputs: str | Path = "outputs") -> widgets.VBox:
     """Both tabs; every control has a name and works from the keyboard. outputs: folder of all results."""
+    gc.freeze()  # else, every few redraws, a collection looks through all of torch for a quarter of a second
     tabs = widgets.Tab([planner(), viewer(Path(outputs))], titles=["Play with sparsity", "Look into a run"])
     return widgets.VBox([widgets.HTML(views.STYLE), tabs])
 
