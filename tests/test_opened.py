@@ -41,8 +41,8 @@ def test_the_next_mistake_is_the_next_image_that_is_answered_wrongly(ran, monkey
 def test_results_are_found_own_first(ran, tmp_path):
     shutil.copytree(ran, tmp_path / "outputs")
     shutil.copytree(ran / "mine", tmp_path / "outputs" / "reference" / "mine")
-    assert list(opened.find(tmp_path / "outputs")) == ["mine/seed-0", "reference/mine/seed-0"]
-    assert opened.find(tmp_path / "nothing") == {}
+    assert opened.find(tmp_path / "outputs") == ["mine/seed-0", "reference/mine/seed-0"]
+    assert opened.find(tmp_path / "nothing") == []
 
 
 def test_published_numbers_without_experts_say_so(ran, tmp_path):
@@ -59,7 +59,7 @@ def test_other_data_is_refused(ran, tmp_path):
         opened.Opened(tmp_path / "seed-0")
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"benchmark": {"name": 3}}', "[[1]]"])
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"benchmark": {"name": 3}}', "[[1]]", '{"benchmark": {"name": "a", "data": "digits", "tasks": 5}}'])
 def test_a_damaged_result_is_explained(tmp_path, content):
     (tmp_path / "result.json").write_text(content)
     with pytest.raises(RunError, match="cannot be read"):

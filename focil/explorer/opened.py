@@ -31,11 +31,11 @@ class Asked(NamedTuple):
     answers: dict[str, tuple[int, int]]
 
 
-def find(outputs: Path) -> dict[str, Path]:
-    """Folders of results by name: the user's own first, then those in outputs/reference; `seed-K` is a run, others are studies."""
+def find(outputs: Path) -> list[str]:
+    """Folders of results below `outputs`: the user's own first, then those in outputs/reference; `seed-K` is a run, others are studies."""
     own = [path.parent for pattern in (f"*/seed-*/{RESULT}", f"*/{RESULT}") for path in outputs.glob(pattern) if path.parts[len(outputs.parts)] != "reference"]
     published = [path.parent for path in (outputs / "reference").rglob(RESULT)]
-    return {str(folder.relative_to(outputs)): folder for folder in [*sorted(own), *sorted(published)]}
+    return [folder.relative_to(outputs).as_posix() for folder in [*sorted(own), *sorted(published)]]
 
 
 def read(folder: Path) -> dict:
@@ -43,7 +43,8 @@ def read(folder: Path) -> dict:
     path = folder / RESULT
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        Benchmark(**result["benchmark"])
+        if Benchmark(**result["benchmark"]).notebook == "benchmark":
+            result["seed"], result["accuracy"], result["search"], result["capacity"]  # or KeyError
     except (OSError, ValueError, KeyError, TypeError, FocilError) as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}): it is damaged, or of another version of focil; run the benchmark again") from None
     return result

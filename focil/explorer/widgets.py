@@ -54,7 +54,7 @@ def viewer(outputs: Path) -> widgets.VBox:
         shown.clear()
         page.value = image.value = ""
         if choice.value != NONE:
-            path = find(outputs).get(choice.value, outputs / choice.value)
+            path = outputs / choice.value
             page.value = _words(partial(views.folder, path))
             if path.name.startswith("seed-"):
                 image.value = _words(lambda: shown.append(Opened(path)) or "")
