@@ -17,7 +17,7 @@ else ifneq ($(TORCH),default)
 $(error TORCH=$(TORCH) is unknown; use TORCH=cpu for the small CPU build, or leave it out)
 endif
 
-.PHONY: help env test reproduce lab explore site bench clean $(addprefix run-,$(RUNS))
+.PHONY: help env test lint reproduce lab explore site bench clean $(addprefix run-,$(RUNS))
 .DEFAULT_GOAL := help
 
 help:  ## print this list
@@ -37,10 +37,15 @@ reproduce: $(addprefix run-,$(RUNS))  ## build the environment and run the suite
 JOBS = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),$(if $(filter -j,$(MAKEFLAGS)),$(words $(RUNS)),1))
 $(addprefix run-,$(RUNS)): run-%: $(STAMP)
 	@$(BIN)/python -m focil run params/$*.yaml --seed $(SEEDS) \
-	  $(if $(filter-out 1,$(JOBS)),--threads $$($(BIN)/python -c 'from focil.benchmark import available_cores as c; print(max(1, c() // min($(JOBS), $(words $(RUNS)))))'))
+	  $(if $(filter-out 1,$(JOBS)),--threads $$($(BIN)/python -c 'from focil.runs.params import available_cores as c; print(max(1, c() // min($(JOBS), $(words $(RUNS)))))'))
 
 test: $(STAMP)  ## build the environment and run the tests, the teaching notebooks among them
 	$(BIN)/python -m pytest --nbval tests $(sort $(wildcard notebooks/0*.ipynb))
+
+lint: $(STAMP)  ## check the form of the code (ruff, 110 columns) and the order of the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 lab: $(STAMP)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks

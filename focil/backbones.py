@@ -1,19 +1,22 @@
 """Feature extractors, their layers named from shallow to deep.
 
-A backbone is any `torch.nn.Module` from images (B, C, H, W) to features (B, F). Its weights with two or more dimensions are
-masked; everything else (biases, normalisation parameters and statistics) is small and belongs to each expert.
+A backbone is any `torch.nn.Module` from images (B, C, H, W) to features (B, F). Its weights with two or more
+dimensions are masked; everything else (biases, normalisation parameters and statistics) is small and belongs
+to each expert.
 """
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from focil import seeds
-from focil.errors import FocilError
+from focil.base import seeds
+from focil.base.errors import FocilError
 
 ImageShape = tuple[int, int, int]
 Factory = Callable[[ImageShape], nn.Module]
@@ -27,7 +30,7 @@ class MLP(nn.Module):
         super().__init__()
         channels, height, width = image_shape
         sizes = (channels * height * width, *widths)
-        self.layers = nn.ModuleList(nn.Linear(i, o, bias=False) for i, o in zip(sizes, sizes[1:]))
+        self.layers = nn.ModuleList(nn.Linear(i, o, bias=False) for i, o in pairwise(sizes))
 
     def forward(self, images: Tensor) -> Tensor:
         hidden = images.flatten(1)  # (B, C*H*W)
@@ -39,8 +42,8 @@ class MLP(nn.Module):
 class Conv3x3(nn.Conv2d):
     """A 3x3 convolution padded by 1, without bias, that leaves out what lies only on padding.
 
-    On an image no larger than the stride the outer weights see nothing but padding. Their gradient is 0, but in bfloat16 oneDNN (torch
-    2.15 on processors with AMX) leaves it as it finds it in memory.
+    On an image no larger than the stride the outer weights see nothing but padding. Their gradient is 0, but
+    in bfloat16 oneDNN (torch 2.15 on processors with AMX) leaves it as it finds it in memory.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int):
@@ -48,7 +51,9 @@ class Conv3x3(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         (rows, row_padding), (columns, column_padding) = (_used(size, self.stride[0]) for size in x.shape[2:])
-        return F.conv2d(x, self.weight[:, :, rows, columns], stride=self.stride, padding=(row_padding, column_padding))
+        return F.conv2d(
+            x, self.weight[:, :, rows, columns], stride=self.stride, padding=(row_padding, column_padding)
+        )
 
 
 def _used(size: int, stride: int) -> tuple[slice, int]:
@@ -66,7 +71,11 @@ class BasicBlock(nn.Module):
         self.conv2 = Conv3x3(outputs, outputs, 1)
         self.norm2 = _norm(outputs)
         same = stride == 1 and inputs == outputs
-        self.shortcut = nn.Identity() if same else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), _norm(outputs))
+        self.shortcut = (
+            nn.Identity()
+            if same
+            else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), _norm(outputs))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.norm1(self.conv1(x)).relu()
@@ -76,7 +85,8 @@ class BasicBlock(nn.Module):
 class ResNet18(nn.Module):
     """ResNet18 with a 7x7 stride-2 stem and no max-pool, no biases, normalisation without affine parameters.
 
-    FOCIL's network for CIFAR-100 and TinyImageNet: (B, 3, H, W) -> (B, 512); 11.2 M parameters with a head of 100 classes.
+    FOCIL's network for CIFAR-100 and TinyImageNet: (B, 3, H, W) -> (B, 512); 11.2 M parameters with a head of
+    100 classes.
     """
 
     def __init__(self, image_shape: ImageShape):
@@ -110,17 +120,26 @@ def build(backbone: str | Factory, image_shape: ImageShape, seed: int) -> nn.Mod
     """Build a backbone for images of `image_shape` (C, H, W), initialised from the run's seed.
 
     backbone: a name of `BACKBONES`, or any callable from the image shape to a module with features (B, F).
-    torch's global generator is left as it was. Raises BackboneError for an unknown name, a module without weights to mask, or one
-    that does not return (B, F).
+    torch's global generator is left as it was. Raises BackboneError for an unknown name, a module without
+    weights to mask, or one that does not return (B, F).
+
+    >>> masked_shapes(build("mlp", (1, 8, 8), seed=0))
+    {'layers.0.weight': (300, 64), 'layers.1.weight': (100, 300)}
     """
     if isinstance(backbone, str) and backbone not in BACKBONES:
-        raise BackboneError(f"there is no backbone {backbone!r}; expected one of {', '.join(BACKBONES)}, or a function from the image shape to a module")
+        raise BackboneError(
+            f"there is no backbone {backbone!r}; expected one of {', '.join(BACKBONES)}, or a function from "
+            "the image shape to a module"
+        )
     factory = BACKBONES[backbone] if isinstance(backbone, str) else backbone
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seeds.torch_seed(seed, "initial weights"))
         module = factory(image_shape).requires_grad_(False)
     if not masked_shapes(module):
-        raise BackboneError("the backbone has no weight with two or more dimensions, so there is nothing to mask; give it a Linear or Conv layer")
+        raise BackboneError(
+            "the backbone has no weight with two or more dimensions, so there is nothing to mask; give it a "
+            "Linear or Conv layer"
+        )
     feature_size(module, image_shape)
     return module
 
@@ -133,7 +152,9 @@ def feature_size(module: nn.Module, image_shape: ImageShape) -> int:
         try:
             features = module.eval()(torch.zeros(2, *image_shape, device=device))
         except RuntimeError as error:
-            raise BackboneError(f"the backbone fails on images (2, {', '.join(map(str, image_shape))}): {error}") from error
+            raise BackboneError(
+                f"the backbone fails on images (2, {', '.join(map(str, image_shape))}): {error}"
+            ) from error
     module.train(was_training)
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
         found = tuple(features.shape) if isinstance(features, Tensor) else f"a {type(features).__name__}"
@@ -144,18 +165,27 @@ def feature_size(module: nn.Module, image_shape: ImageShape) -> int:
     return features.shape[1]
 
 
-def features(module: nn.Module, tensors: Mapping[str, Tensor], images: Tensor, precision: Precision) -> Tensor:
-    """Features (B, F) float32 of images (B, C, H, W), computed with `tensors` in the place of the module's own, in `precision`."""
+def compute_features(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    images: Float[Tensor, "B C H W"],
+    precision: Precision,
+) -> Float32[Tensor, "B F"]:
+    """Features of images, computed in `precision` with `tensors` in the place of the module's own."""
     with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         return functional_call(module, dict(tensors), (images,)).float()
 
 
 def masked_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every weight that masks cover, shallow to deep (in the order of the module's parameters)."""
+    """Name -> shape of every weight that masks cover, shallow to deep (in the order of the module's
+    parameters)."""
     return {name: tuple(p.shape) for name, p in module.named_parameters() if p.ndim >= 2}
 
 
 def own_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """What each expert keeps of its own: parameters with fewer than two dimensions, and buffers (running statistics)."""
+    """What each expert keeps of its own.
+
+    Parameters with fewer than two dimensions, and buffers (running statistics).
+    """
     small = {name: p.detach() for name, p in module.named_parameters() if p.ndim < 2}
     return small | {name: b for name, b in module.named_buffers() if b is not None}

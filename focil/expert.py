@@ -4,12 +4,13 @@ import hashlib
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from focil.backbones import Precision, features
+from focil.backbones import Precision, compute_features
 from focil.masks import Mask
 
-STATISTICS_BATCH = 100  # images normalised together while statistics are gathered: nearer to the mean of all than batches of 10
+STATISTICS_BATCH = 100  # images normalised together: nearer to the mean of all than batches of 10
 CHUNK = 250  # images scored at a time: bounds the memory of activations
 Store = dict[str, Tensor]  # layer name -> dense weights of the shared backbone
 
@@ -18,8 +19,9 @@ Store = dict[str, Tensor]  # layer name -> dense weights of the shared backbone
 class Expert:
     """What a finished task leaves behind.
 
-    mask: its connections. own: name -> tensor of parameters and statistics that no other expert sees. head: (classes of the
-    task, F), rows that belong to this task and to no other. calibration: (rules, 2), see `confidence.calibrate`.
+    mask: its connections. own: name -> tensor of parameters and statistics that no other expert sees. head:
+    (classes of the task, F), rows that belong to this task and to no other. calibration: (rules, 2), see
+    `confidence.calibrate`.
     """
 
     mask: Mask
@@ -27,16 +29,27 @@ class Expert:
     head: Tensor
     calibration: Tensor
 
-    def logits(self, backbone: nn.Module, store: Store, images: Tensor, precision: Precision = "float32") -> Tensor:
-        """Logits (N, classes of the task) for normalised images (N, C, H, W); one image is enough."""
+    def logits(
+        self,
+        backbone: nn.Module,
+        store: Store,
+        images: Float[Tensor, "N C H W"],
+        precision: Precision = "float32",
+    ) -> Float[Tensor, "N classes"]:
+        """Logits over the task's classes for normalised images; one image is enough."""
         # Rounded here, where few weights are not 0, or autocast would round all of them.
-        tensors = masked_weights(store, self.mask, torch.bfloat16 if precision == "bfloat16" else torch.float32) | self.own
+        tensors = (
+            masked_weights(store, self.mask, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+            | self.own
+        )
         backbone.eval()
         with torch.no_grad():
-            return torch.cat([features(backbone, tensors, part, precision) @ self.head.T for part in images.split(CHUNK)])
+            parts = (compute_features(backbone, tensors, part, precision) for part in images.split(CHUNK))
+            return torch.cat([part @ self.head.T for part in parts])
 
     def fingerprint(self, store: Store) -> str:
-        """SHA-256 of every number that this expert computes with: its connections' weights, its own tensors, its head.
+        """SHA-256 of every number that this expert computes with: its connections' weights, its own tensors,
+        its head.
 
         Logits on a few images can hide a change of one unit in the last place; this cannot.
         """
@@ -59,9 +72,15 @@ def masked_weights(store: Store, mask: Mask, kind: torch.dtype = torch.float32) 
     return weights
 
 
-def gather_statistics(backbone: nn.Module, weights: Store, own: dict[str, Tensor], images: Tensor, precision: Precision) -> dict[str, Tensor]:
-    """`own` with running statistics of these weights: a plain mean over equal parts of the images (N, C, H, W)."""
-    if not any(True for _ in backbone.buffers()):
+def gather_statistics(
+    backbone: nn.Module,
+    weights: Store,
+    own: dict[str, Tensor],
+    images: Float[Tensor, "N C H W"],
+    precision: Precision,
+) -> dict[str, Tensor]:
+    """`own` with running statistics of these weights: a plain mean over equal parts of the images."""
+    if not list(backbone.buffers()):
         return own
     norms = [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     kept = [norm.momentum for norm in norms]
@@ -73,8 +92,10 @@ def gather_statistics(backbone: nn.Module, weights: Store, own: dict[str, Tensor
         if name.endswith(("running_mean", "running_var", "num_batches_tracked")):
             tensor.zero_()
     with torch.no_grad():
-        for part in images.tensor_split(-(-len(images) // STATISTICS_BATCH)):  # equal parts: none of a single image
-            features(backbone, weights | own, part, precision)
+        for part in images.tensor_split(
+            -(-len(images) // STATISTICS_BATCH)
+        ):  # equal parts: none of a single image
+            compute_features(backbone, weights | own, part, precision)
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
     return own

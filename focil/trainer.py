@@ -1,19 +1,22 @@
 """The step: sub-networks of one backbone that learn side by side on the same batches.
 
-Only trainable numbers are stored, updated and averaged: all of them lie in one flat vector per quantity (values, velocity,
-average). Frozen connections are not in it, so no optimiser, weight decay or averaging can touch them.
+Only trainable numbers are stored, updated and averaged: all of them lie in one flat vector per quantity
+(values, velocity, average). Frozen connections are not in it, so no optimiser, weight decay or averaging can
+touch them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.func import vmap
 
-from focil.backbones import Precision, features
+from focil.backbones import Precision, compute_features
 from focil.expert import Store, masked_weights
 from focil.masks import Mask
 
@@ -22,9 +25,9 @@ from focil.masks import Mask
 class Sgd:
     """SGD with Nesterov momentum and weight decay, and an average of the weights over the pass.
 
-    averaging: weight of the past in the running average, per step; 0 keeps the last weights. label_smoothing: share of the
-    target that is spread over the task's classes. precision: of the forward and backward pass through the backbone; values,
-    velocity, average and head are float32 in any case.
+    averaging: weight of the past in the running average, per step; 0 keeps the last weights. label_smoothing:
+    share of the target that is spread over the task's classes. precision: of the forward and backward pass
+    through the backbone; values, velocity, average and head are float32 in any case.
     """
 
     momentum: float = 0.9
@@ -38,8 +41,8 @@ class Sgd:
 class _Slot:
     """One tensor of all C sub-networks: `leaf` (C, ...) is what the network computes with.
 
-    index: flat positions of the trainable entries in `leaf`, candidate by candidate; None where all are trainable.
-    sizes: number of trainable entries of each candidate.
+    index: flat positions of the trainable entries in `leaf`, candidate by candidate; None where all are
+    trainable. sizes: number of trainable entries of each candidate.
     """
 
     name: str
@@ -51,13 +54,17 @@ class _Slot:
     def gather(self, tensor: Tensor) -> Tensor:
         if self.index is None:
             return tensor.reshape(-1)
-        if sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)) + 1 != tensor.numel():
+        if (
+            sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)) + 1
+            != tensor.numel()
+        ):
             tensor = tensor.contiguous()  # expanded or sliced: its memory is not the tensor, whole and once
         flat = tensor.as_strided((tensor.numel(),), (1,))
         return flat.index_select(0, self._index_in(tensor)).float()
 
     def _index_in(self, tensor: Tensor) -> Tensor:
-        # Gradients often come transposed in memory; reading them where they lie spares a copy of the whole dense tensor.
+        # Gradients often come transposed in memory; reading them where they lie spares a copy of the whole
+        # dense tensor.
         layout = tensor.stride()
         if layout not in self._by_layout:
             rest, places = self.index, torch.zeros_like(self.index)
@@ -75,32 +82,51 @@ class _Slot:
             flat.index_copy_(0, self.index, values.to(flat.dtype))  # scatter_ copies a bfloat16 tensor whole
 
 
+class Start(NamedTuple):
+    """What one sub-network starts from; its tensors are copied, never changed.
+
+    store: dense weights by layer. mask: which of them it has. lr: learning rate. head: (classes, F). own:
+    name -> parameters and buffers that masks do not cover.
+    """
+
+    store: Store
+    mask: Mask
+    lr: float
+    head: Tensor
+    own: dict[str, Tensor]
+
+
+def in_turns(starts: Sequence[Start]) -> list[list[Start]]:
+    """Which sub-networks take their steps in one call: all together, or each alone.
+
+    Convolutions batched over sub-networks become grouped convolutions, which are slow on a CPU: there each
+    has a turn of its own.
+    """
+    convolves = any(weights.ndim > 2 and weights.device.type == "cpu" for weights in starts[0].store.values())
+    return [[start] for start in starts] if convolves else [list(starts)]
+
+
 class Learners:
     """C masked sub-networks of one backbone, one learning rate each, that take every step on the same batch.
 
-    backbone: the module; its own values are not used. stores: dense weights by layer, not changed here (usually the same for all).
-    stores, masks, rates, heads (classes, F), own: one entry per sub-network; the tensors are copied.
+    backbone: the module; its own values are not used.
     """
 
-    def __init__(
-        self,
-        backbone: nn.Module,
-        stores: Sequence[Store],
-        masks: Sequence[Mask],
-        rates: Sequence[float],
-        heads: Sequence[Tensor],
-        own: Sequence[dict[str, Tensor]],
-        sgd: Sgd,
-    ):
-        self.backbone, self.sgd = backbone, sgd
+    def __init__(self, backbone: nn.Module, starts: Sequence[Start], sgd: Sgd):
+        self.backbone, self.starts, self.sgd = backbone, list(starts), sgd
+        self.steps = 0
         parameters = dict(backbone.named_parameters())
-        self.masks, self.rates, self.steps = list(masks), list(rates), 0
-        self.buffers = [{n: t.clone() for n, t in tensors.items() if n not in parameters} for tensors in own]
-        weights = [masked_weights(store, mask) for store, mask in zip(stores, masks, strict=True)]
-        layers = list(stores[0])
-        self._slots = [_masked_slot(name, [w[name] for w in weights], [m.new[name] for m in masks]) for name in layers]
-        self._slots += [_dense_slot(name, [o[name] for o in own]) for name in own[0] if name in parameters]
-        self._slots.append(_dense_slot("head", heads))
+        self.buffers = [{n: t.clone() for n, t in s.own.items() if n not in parameters} for s in self.starts]
+        weights = [masked_weights(start.store, start.mask) for start in self.starts]
+        layers = list(self.starts[0].store)
+        self._slots = [
+            _masked_slot(name, [w[name] for w in weights], [s.mask.new[name] for s in self.starts])
+            for name in layers
+        ]
+        dense = [name for name in self.starts[0].own if name in parameters]
+        self._slots += [_dense_slot(name, [start.own[name] for start in self.starts]) for name in dense]
+        self._slots.append(_dense_slot("head", [start.head for start in self.starts]))
+        # Only what a sub-network may train is gathered here: nothing else can move or decay.
         self._values = torch.cat([slot.gather(slot.leaf.detach()) for slot in self._slots])
         for slot in self._slots[: len(layers)]:
             slot.leaf = slot.leaf.detach().to(getattr(torch, sgd.precision)).requires_grad_()
@@ -109,12 +135,17 @@ class Learners:
         self._set_rates()
 
     def __len__(self) -> int:
-        return len(self.masks)
+        return len(self.starts)
 
-    def step(self, images: Tensor, labels: Tensor, again: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """Score a batch, then learn it: images (B, C, H, W), labels (B,) int64, and `again` images and labels of held batches.
+    def step(
+        self,
+        images: Float[Tensor, "B channels H W"],
+        labels: Int64[Tensor, " B"],
+        again: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
+        """Score a batch, then train on it and on `again`: images and labels of held batches.
 
-        Returns the prequential accuracy and loss of each sub-network, (C,) each: of the new batch, measured before the
+        Returns the prequential accuracy and loss of each sub-network: of the new batch, measured before the
         update, over the task's own logits.
         """
         new = len(labels)
@@ -122,7 +153,9 @@ class Learners:
             images, labels = torch.cat([images, again[0]]), torch.cat([labels, again[1]])
         logits = self._forward(images)  # (C, B + again, classes)
         losses = self._losses(logits, labels)
-        gradients = torch.autograd.grad(losses.mean(1).sum(), [slot.leaf for slot in self._slots], materialize_grads=True)
+        gradients = torch.autograd.grad(
+            losses.mean(1).sum(), [slot.leaf for slot in self._slots], materialize_grads=True
+        )
         with torch.no_grad():
             self._update(torch.cat([slot.gather(g) for slot, g in zip(self._slots, gradients, strict=True)]))
         return self._accuracy(logits.detach()[:, :new], labels[:new]), losses.detach()[:, :new].mean(1)
@@ -132,22 +165,32 @@ class Learners:
         for name in ("_values", "_velocity", "_average"):
             setattr(self, name, self._select(getattr(self, name), which))
         self._slots = [_select_slot(slot, which) for slot in self._slots]
-        self.masks, self.rates, self.buffers = ([part[i] for i in which] for part in (self.masks, self.rates, self.buffers))
+        self.starts, self.buffers = ([part[i] for i in which] for part in (self.starts, self.buffers))
         self._set_rates()
 
     def finished(self) -> tuple[Store, dict[str, Tensor], Tensor]:
-        """The average of the one sub-network that is left: values of its new connections by layer, own tensors, head (classes, F)."""
+        """The average of the one sub-network that is left.
+
+        Values of its new connections by layer, own tensors, head (classes, F).
+        """
         if len(self) != 1:
             raise ValueError(f"{len(self)} sub-networks are still learning; keep one first")
         parts = self._average.split([slot.sizes[0] for slot in self._slots])
         tensors = {slot.name: part.clone() for slot, part in zip(self._slots, parts, strict=True)}
-        values = {name: tensors.pop(name) for name in self.masks[0].new}
-        own = {slot.name: tensors[slot.name].view_as(slot.leaf[0]) for slot in self._slots if slot.name in tensors}
+        values = {name: tensors.pop(name) for name in self.starts[0].mask.new}
+        own = {
+            slot.name: tensors[slot.name].view_as(slot.leaf[0])
+            for slot in self._slots
+            if slot.name in tensors
+        }
         head = own.pop("head")
         return values, own | self.buffers[0], head
 
     def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        flat = F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(self)), reduction="none", label_smoothing=self.sgd.label_smoothing)
+        smoothing = self.sgd.label_smoothing
+        flat = F.cross_entropy(
+            logits.flatten(0, 1), labels.repeat(len(self)), reduction="none", label_smoothing=smoothing
+        )
         return flat.view(len(self), -1)
 
     def _accuracy(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -164,7 +207,7 @@ class Learners:
     def _one(self, tensors: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:
         tensors = dict(tensors)
         head = tensors.pop("head")
-        return features(self.backbone, tensors | buffers, images, self.sgd.precision) @ head.T
+        return compute_features(self.backbone, tensors | buffers, images, self.sgd.precision) @ head.T
 
     def _update(self, gradient: Tensor) -> None:
         gradient.add_(self._values, alpha=self.sgd.weight_decay)
@@ -178,7 +221,9 @@ class Learners:
         self._push(self._values)
 
     def _push(self, values: Tensor) -> None:
-        for slot, part in zip(self._slots, values.split([sum(slot.sizes) for slot in self._slots]), strict=True):
+        for slot, part in zip(
+            self._slots, values.split([sum(slot.sizes) for slot in self._slots]), strict=True
+        ):
             slot.scatter(part)
 
     def _select(self, flat: Tensor, which: Sequence[int]) -> Tensor:
@@ -188,7 +233,7 @@ class Learners:
 
     def _set_rates(self) -> None:
         sizes = torch.tensor([size for slot in self._slots for size in slot.sizes])
-        rates = torch.tensor(self.rates).repeat(len(self._slots))
+        rates = torch.tensor([start.lr for start in self.starts]).repeat(len(self._slots))
         self._rate = rates.repeat_interleave(sizes).to(self._values.device)
 
 
@@ -196,11 +241,18 @@ def _masked_slot(name: str, weights: list[Tensor], trainable: list[np.ndarray]) 
     size = weights[0].numel()
     index = np.concatenate([positions + c * size for c, positions in enumerate(trainable)])
     leaf = torch.stack(weights).requires_grad_()
-    return _Slot(name, leaf, torch.as_tensor(index, device=leaf.device), [len(positions) for positions in trainable])
+    return _Slot(
+        name, leaf, torch.as_tensor(index, device=leaf.device), [len(positions) for positions in trainable]
+    )
 
 
 def _dense_slot(name: str, tensors: Sequence[Tensor]) -> _Slot:
-    return _Slot(name, torch.stack([t.detach().clone() for t in tensors]).requires_grad_(), None, [t.numel() for t in tensors])
+    return _Slot(
+        name,
+        torch.stack([t.detach().clone() for t in tensors]).requires_grad_(),
+        None,
+        [t.numel() for t in tensors],
+    )
 
 
 def _select_slot(slot: _Slot, which: Sequence[int]) -> _Slot:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focil.answers import EXPERT, TEMPERATURE, both, experts, router
-from focil.confidence import RULES, sureness
+from focil.confidence import RULES, evidence, sureness
+from focil.router.answers import EXPERT, TEMPERATURE, both, router
 
 SIZES = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 4))  # images, tasks, classes
 
@@ -14,7 +14,11 @@ SIZES = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 4))  # im
 def given_numbers(size, seed=0, scale=5.0):
     """scores (N, tasks, classes), offsets (tasks, classes), logits (N, tasks, classes)."""
     random = np.random.default_rng(seed)
-    return scale * random.normal(size=size), scale * random.normal(size=size[1:]), scale * random.normal(size=size)
+    return (
+        scale * random.normal(size=size),
+        scale * random.normal(size=size[1:]),
+        scale * random.normal(size=size),
+    )
 
 
 def close(one, other):
@@ -23,6 +27,7 @@ def close(one, other):
 
 # Experts
 
+
 @pytest.mark.parametrize("rule", RULES)
 def test_experts_answer_with_their_softmax_and_their_sureness(rule):
     _, _, logits = given_numbers((7, 4, 3))
@@ -30,23 +35,24 @@ def test_experts_answer_with_their_softmax_and_their_sureness(rule):
     calibration = np.stack([random.normal(size=(4, 3)), random.uniform(0.5, 2, size=(4, 3))], axis=2)
     softmax = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
     for kept in (None, calibration):
-        evidence = experts(logits, rule, kept)
-        close(np.exp(evidence.within), softmax)
-        assert np.array_equal(evidence.task, sureness(logits, rule, kept))
-    assert not np.array_equal(experts(logits, rule, None).task, evidence.task)
+        found = evidence(logits, rule, kept)
+        close(np.exp(found.within), softmax)
+        assert np.array_equal(found.task, sureness(logits, rule, kept))
+    assert not np.array_equal(evidence(logits, rule, None).task, found.task)
 
 
 # Router
+
 
 @settings(max_examples=60, deadline=None)
 @given(SIZES, st.integers(0, 2**32), st.sampled_from([0.1, 5.0, 300.0]))
 def test_all_probabilities_sum_to_one(size, seed, scale):
     scores, offsets, logits = given_numbers(size, seed, scale)
-    for evidence in (router(scores, offsets), both(scores, offsets, logits)):
-        assert evidence.within.shape == size and evidence.task.shape == size[:2]
-        close(np.logaddexp.reduce(evidence.within, axis=2), 0)
-        close(np.logaddexp.reduce(evidence.task, axis=1), 0)
-    close(np.logaddexp.reduce(experts(logits, "entropy", None).within, axis=2), 0)
+    for found in (router(scores, offsets), both(scores, offsets, logits)):
+        assert found.within.shape == size and found.task.shape == size[:2]
+        close(np.logaddexp.reduce(found.within, axis=2), 0)
+        close(np.logaddexp.reduce(found.task, axis=1), 0)
+    close(np.logaddexp.reduce(evidence(logits, "entropy", None).within, axis=2), 0)
 
 
 def test_the_posterior_of_a_task_is_that_of_its_classes():
@@ -62,7 +68,10 @@ def test_the_posterior_of_a_task_is_that_of_its_classes():
 def test_a_constant_of_an_image_changes_nothing(size, seed):
     scores, offsets, logits = given_numbers(size, seed)
     random = np.random.default_rng(seed + 1)
-    louder, shifted = scores + random.normal(size=(size[0], 1, 1)) * 50, logits + random.normal(size=(*size[:2], 1)) * 50
+    louder, shifted = (
+        scores + random.normal(size=(size[0], 1, 1)) * 50,
+        logits + random.normal(size=(*size[:2], 1)) * 50,
+    )
     for one, other in (
         (router(scores, offsets), router(louder, offsets)),
         (both(scores, offsets, logits), both(louder, offsets, shifted)),
@@ -75,16 +84,18 @@ def test_inside_a_task_the_class_furthest_above_its_offset_is_the_routers():
     scores, offsets, _ = given_numbers((50, 3, 4))
     assert np.array_equal(router(scores, offsets).within.argmax(axis=2), (scores - offsets).argmax(axis=2))
     assert not np.array_equal((scores - offsets).argmax(axis=2), scores.argmax(axis=2))
-    close(router(offsets[None], offsets).within, -np.log(4))  # an image like the average of the task: all classes alike
+    # An image like the average of the task: all classes alike.
+    close(router(offsets[None], offsets).within, -np.log(4))
 
 
 def test_unlikely_scores_of_any_size_give_finite_evidence():
     scores, offsets, logits = given_numbers((6, 3, 2), scale=1e5)
-    for evidence in (router(scores, offsets), both(scores, offsets, logits)):
-        assert np.isfinite(evidence.within).all() and np.isfinite(evidence.task).all()
+    for found in (router(scores, offsets), both(scores, offsets, logits)):
+        assert np.isfinite(found.within).all() and np.isfinite(found.task).all()
 
 
 # Both
+
 
 def test_experts_do_not_choose_the_task():
     scores, offsets, logits = given_numbers((20, 4, 3))

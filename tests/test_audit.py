@@ -1,4 +1,5 @@
-"""The audit: who is compared with whom, how test images are answered, and that an interrupted audit ends as one that was not."""
+"""The audit: who is compared with whom, how test images are answered, and that an interrupted audit ends
+as one that was not."""
 
 import json
 import os
@@ -12,20 +13,33 @@ from conftest import separable, small_benchmark
 from torch import nn
 
 import focil
-from focil import metrics
-from focil.audit import Arm, Audit, StudyError, arms, effects, idle, leading, table, train
-from focil.released.answers import Answers
-from focil.shortcuts import AT_TEST, SHORTCUTS
-from focil.studies import Job
-from focil.stream import Augmentation, class_order
+from focil.data.stream import Augmentation, class_order
+from focil.evaluation import metrics
+from focil.runs.params import SHORTCUTS
+from focil.studies.audit.answers import Answers
+from focil.studies.audit.audit import Arm, Audit, arms, effects, idle, leading
+from focil.studies.audit.method import Released
+from focil.studies.audit.shortcuts import AT_TEST
+from focil.studies.study import Job, Progress, StudyError
+from focil.studies.tables import arm_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "outputs" / "reference" / "audit-mnist" / "result.json"
 RELEASE_ON_MNIST = (0.899, 0.875, 0.637, 0.730, 0.753)  # final averages of five runs of the released code
-CODES = ["ours", "ours + R1", "ours + R3", "ours + R6", "release", "release - R1", "release - R3", "release - R6"]
+CODES = [
+    "ours",
+    "ours + R1",
+    "ours + R3",
+    "ours + R6",
+    "release",
+    "release - R1",
+    "release - R3",
+    "release - R6",
+]
 
 
 # Arms
+
 
 def test_every_shortcut_is_switched_on_from_ours_and_off_from_the_release():
     assert [arm.name for arm in arms(["R1", "R3", "R6"])] == CODES
@@ -61,9 +75,13 @@ def test_a_shortcut_is_idle_where_it_has_nothing_to_act_on(settings, unable):
 
 # Effects
 
+
 def reports(*finals):
     """One report a seed, from pairs (answered, oracle) of final averages."""
-    return [{"answered": {"final_average": answered}, "oracle": {"final_average": oracle}} for answered, oracle in finals]
+    return [
+        {"answered": {"final_average": answered}, "oracle": {"final_average": oracle}}
+        for answered, oracle in finals
+    ]
 
 
 def test_an_effect_is_a_paired_difference_of_what_is_with_and_what_is_without():
@@ -77,26 +95,35 @@ def test_an_effect_is_a_paired_difference_of_what_is_with_and_what_is_without():
     assert [(e.shortcut, e.base, e.measure) for e in (answered, released, *oracle)] == [
         ("R1", base, measure) for measure in ("answered", "oracle") for base in ("ours", "release")
     ]
-    # The t quantile of two seeds is 12.7062, and their standard error half of what separates their differences.
+    # The t quantile of two seeds is 12.7062, and their standard error half of what separates their
+    # differences.
     assert (answered.mean, answered.half) == (pytest.approx(0.2), pytest.approx(12.7062 * 0.1, rel=1e-5))
     assert (released.mean, released.half) == (pytest.approx(-0.1), pytest.approx(12.7062 * 0.1, rel=1e-5))
     assert (oracle[0].mean, oracle[0].half) == (0, 0)
     assert oracle[1].mean == pytest.approx(0.05)
     swapped = dict(found, **{"ours + R1": found["ours + R1"][::-1]})
-    assert next(effects(swapped, ["R1"])).half > answered.half  # another seed's partner: the same mean, a wider interval
+    # Another seed's partner: the same mean, a wider interval.
+    assert next(effects(swapped, ["R1"])).half > answered.half
 
 
 def test_one_seed_has_effects_without_an_interval():
-    found = {"ours": reports((0.5, 0.9)), "ours + R3": reports((0.3, 0.2)), "release": reports((0.7, 0.6)), "release - R3": reports((0.4, 0.9))}
+    found = {
+        "ours": reports((0.5, 0.9)),
+        "ours + R3": reports((0.3, 0.2)),
+        "release": reports((0.7, 0.6)),
+        "release - R3": reports((0.4, 0.9)),
+    }
     told = [(round(effect.mean, 6), effect.half) for effect in effects(found, ["R3"])]
     assert told == [(-0.2, None), (0.3, None), (-0.7, None), (-0.3, None)]
 
 
 def test_what_leads_is_what_is_large_in_both_codes_in_either_sign_as_they_answer():
-    said = {"R1": (0.1, 0.2), "R2": (-0.9, 0.0), "R3": (-0.4, 0.3), "R4": (0.2, -0.25)}  # R2: large, but in one of the two only
+    # R2: large, but in one of the two only.
+    said = {"R1": (0.1, 0.2), "R2": (-0.9, 0.0), "R3": (-0.4, 0.3), "R4": (0.2, -0.25)}
     sides = [(s, base, said[s][index]) for s in said for index, base in enumerate(("ours", "release"))]
     rows = [{"shortcut": s, "base": base, "measure": "answered", "mean": mean} for s, base, mean in sides]
-    rows += [{"shortcut": "R1", "base": base, "measure": "oracle", "mean": 0.9} for base in ("ours", "release")]  # not what is asked
+    not_asked = {"shortcut": "R1", "measure": "oracle", "mean": 0.9}
+    rows += [not_asked | {"base": base} for base in ("ours", "release")]
     assert leading(rows) == ["R3", "R4", "R1"]
     assert leading(rows, 1) == ["R3"] and leading(rows, 9) == ["R3", "R4", "R1", "R2"]
 
@@ -108,7 +135,10 @@ RAW = focil.FocilOptions(calibrated=False)
 
 
 def numbered():
-    """A stream of three tasks of two classes with SIZE test images each; an image's first pixel is its number."""
+    """A stream of three tasks of two classes with SIZE test images each.
+
+    An image's first pixel is its number.
+    """
     labels = np.repeat(np.arange(6), SIZE // 2)
     images = np.zeros((len(labels), 4, 4), dtype=np.uint8)
     images[:, 0, 0] = np.arange(len(labels))
@@ -116,8 +146,9 @@ def numbered():
     return focil.Stream(data, class_order(data, 3, 0), 0)
 
 
-class Fake:
-    """Experts whose logits are read off a table, (experts, images, classes), and that note how they were asked."""
+class Fake(Released):
+    """Experts whose logits are read off a table, (experts, images, classes), and that note how they were
+    asked."""
 
     def __init__(self, logits, shortcuts=(), backbone=None, calibrations=None):
         self.table, self.shortcuts, self.classes = logits, frozenset(shortcuts), 2
@@ -132,7 +163,10 @@ class Fake:
 
 
 def one_hot(right, sure, stream, classes=6):
-    """Logits (experts, images, classes) that are right where `right` says so, and as sure as `sure` says. Both (experts, images)."""
+    """Logits (experts, images, classes) that are right where `right` says so, and as sure as `sure` says.
+
+    Both (experts, images).
+    """
     true = stream.test_task() * 2 + stream.test_label() if classes == 6 else stream.test_label()
     answer = np.where(right, true, true ^ 1)
     return np.eye(classes)[answer] * np.asarray(sure, dtype=float)[..., None]
@@ -152,7 +186,8 @@ def test_r1_takes_the_first_expert_that_is_best_on_ten_labelled_images():
     assert [probe[task == t].sum() for t in range(3)] == [10, 10, 10]
     missed = np.flatnonzero((task == 1) & probe)[0]
     right = np.zeros((3, 3 * SIZE), dtype=bool)
-    right[0, (task == 0) | ((task == 1) & probe)] = True  # on task 1: nine of its ten labelled images, and nothing else
+    # On task 1: nine of its ten labelled images, and nothing else.
+    right[0, (task == 0) | ((task == 1) & probe)] = True
     right[1, task == 1] = True  # the same nine and all others, but the second
     right[:2, missed] = False
     right[2] = True  # better on the ten, but learned later: only its own task may ask it
@@ -169,9 +204,10 @@ def test_r1_does_not_look_at_other_images_than_the_ten():
     rest = given.groups != given.groups[given.task == 1].min()
     right = np.ones((3, 3 * SIZE), dtype=bool)
     right[0, (given.task == 1) & rest] = False
-    right[1, np.flatnonzero((given.task == 1) & ~rest)[0]] = False  # one mistake among the ten, none elsewhere
+    right[1, np.flatnonzero((given.task == 1) & ~rest)[0]] = False  # the only mistake, among the ten
     report = answered(given, Fake(one_hot(right, right + 1.0, stream), ["R7"]))
-    assert report["answered"]["matrix"][1] == [1, 0.5, None] and report["oracle"]["matrix"][1] == [1, 0.95, None]
+    assert report["answered"]["matrix"][1] == [1, 0.5, None]
+    assert report["oracle"]["matrix"][1] == [1, 0.95, None]
 
 
 def test_without_r1_the_surest_expert_answers_each_image():
@@ -181,7 +217,8 @@ def test_without_r1_the_surest_expert_answers_each_image():
     sure[0, given.task == 0] = 2
     sure[1, given.task == 1] = 2
     sure[2, given.task < 2] = 1.5
-    sure[2, np.flatnonzero(given.task == 0)[:5]] = 3  # five images of task 0 are taken over by expert 2 when it is learned
+    # Five images of task 0 are taken over by expert 2 when it is learned.
+    sure[2, np.flatnonzero(given.task == 0)[:5]] = 3
     sure[0, np.flatnonzero(given.task == 1)[:2]] = 3  # two images of task 1 never reach their own
     sure[2, given.task == 2] = 2
     method = Fake(one_hot(right, sure, stream, classes=2))
@@ -189,7 +226,8 @@ def test_without_r1_the_surest_expert_answers_each_image():
     assert report["protocol"] == "sample-experts"
     assert report["answered"]["matrix"] == [[1, None, None], [1, 0.9, None], [0.75, 0.9, 1]]
     assert report["oracle"]["matrix"][-1] == [1, 1, 1] and report["oracle"]["backward_transfer"] == 0
-    assert [numbers.tolist() for numbers, _ in method.asked[:3]] == [list(range(SIZE)), *[list(range(2 * SIZE))] * 2]  # no image before its task
+    first, both = list(range(SIZE)), list(range(2 * SIZE))  # no image before its task
+    assert [numbers.tolist() for numbers, _ in method.asked[:3]] == [first, both, both]
 
 
 def test_sureness_is_calibrated_where_the_options_say_so():
@@ -201,7 +239,8 @@ def test_sureness_is_calibrated_where_the_options_say_so():
     for calibrated, row in ((False, [0, 1, None]), (True, [1, 0, None])):
         options = focil.FocilOptions(rule="energy", calibrated=calibrated)
         method = Fake(logits, calibrations=[{False: quiet}, {False: loud}])
-        assert answered(Answers(stream, 0, frozenset(), options), method, upto=2)["answered"]["matrix"][1][:2] == row[:2]
+        report = answered(Answers(stream, 0, frozenset(), options), method, upto=2)
+        assert report["answered"]["matrix"][1][:2] == row[:2]
 
 
 def test_with_r7_an_answer_for_any_class_counts_and_without_it_only_the_expert_s_own():
@@ -209,11 +248,13 @@ def test_with_r7_an_answer_for_any_class_counts_and_without_it_only_the_expert_s
     right, sure = np.ones((3, 3 * SIZE), dtype=bool), np.ones((3, 3 * SIZE))
     sure[2] = 2  # expert 2 answers for everything
     for shortcuts, classes, last in ((["R7"], 6, [1, 1, 1]), ([], 2, [0, 0, 1])):
-        report = answered(Answers(stream, 0, frozenset(), RAW), Fake(one_hot(right, sure, stream, classes), shortcuts))
+        method = Fake(one_hot(right, sure, stream, classes), shortcuts)
+        report = answered(Answers(stream, 0, frozenset(), RAW), method)
         assert report["answered"]["matrix"][-1] == last
     lost = one_hot(right, sure, stream)
     lost[2, :, 5] += 3  # a logit that nobody trained wins
-    assert answered(Answers(stream, 0, frozenset(), RAW), Fake(lost, ["R7"]))["oracle"]["matrix"][-1] == [1, 1, 0.5]
+    report = answered(Answers(stream, 0, frozenset(), RAW), Fake(lost, ["R7"]))
+    assert report["oracle"]["matrix"][-1] == [1, 1, 0.5]
 
 
 def test_r8_normalises_batches_of_ten_images_of_one_task_where_there_is_something_to_normalise():
@@ -243,10 +284,15 @@ def test_r9_augments_the_test_images_once_and_nothing_else_does():
 
 # From the first training to result.json
 
+
 def write_npz(path, seed=0):
-    """Classes that are not quite so easy to tell apart, so that every image that is learned shows in the accuracies."""
+    """Classes that are not quite so easy to tell apart, so that every image that is learned shows in the
+    accuracies."""
     data, noise = separable(per_class=60, seed=seed), np.random.default_rng(seed)
-    train, test = (np.clip(images + noise.normal(0, 80, images.shape), 0, 255).astype(np.uint8) for images in (data.x_train, data.x_test))
+    train, test = (
+        np.clip(images + noise.normal(0, 80, images.shape), 0, 255).astype(np.uint8)
+        for images in (data.x_train, data.x_test)
+    )
     np.savez(path, x_train=train, y_train=data.y_train, x_test=test, y_test=data.y_test)
     return str(path)
 
@@ -256,7 +302,9 @@ def finished(tmp_path_factory):
     """An audit of three shortcuts over two seeds: folder, benchmark, and what finish() returned."""
     folder = tmp_path_factory.mktemp("audit")
     options = {"sparsities": [0.5, 0.8], "learning_rates": [0.02, 0.1], "first_rung": 2, "router": "none"}
-    benchmark = small_benchmark(data=write_npz(folder / "separable.npz"), focil=options, audit={"shortcuts": ["R6", "R1", "R3"]})
+    benchmark = small_benchmark(
+        data=write_npz(folder / "separable.npz"), focil=options, audit={"shortcuts": ["R6", "R1", "R3"]}
+    )
     study = Audit(folder / "out", benchmark, [0, 1])
     assert len(study.missing()) == 12  # of sixteen: R1 is trained for nowhere
     study.run()
@@ -274,7 +322,10 @@ def copied(finished, tmp_path):
 
 def numbers(result):
     """The part of a result that must be the same whenever it is run."""
-    timeless = {name: [{k: v for k, v in report.items() if k != "seconds"} for report in reports] for name, reports in result["arms"].items()}
+    timeless = {
+        name: [{k: v for k, v in report.items() if k != "seconds"} for report in reports]
+        for name, reports in result["arms"].items()
+    }
     return {key: result[key] for key in ("effects", "leading", "idle", "seeds")} | {"arms": timeless}
 
 
@@ -283,21 +334,27 @@ def test_the_result_has_every_arm_and_every_effect(finished):
     assert json.loads((out / "result.json").read_text()) == result
     assert list(result["arms"]) == CODES and result["seeds"] == [0, 1] and set(result["idle"]) == {"R8", "R9"}
     assert [len(found) for found in result["arms"].values()] == [2] * 8
-    assert len({(e["shortcut"], e["base"], e["measure"]) for e in result["effects"]}) == len(result["effects"]) == 3 * 2 * 2
+    told = {(e["shortcut"], e["base"], e["measure"]) for e in result["effects"]}
+    assert len(told) == len(result["effects"]) == 3 * 2 * 2
     assert sorted(result["leading"]) == ["R1", "R3", "R6"]
-    assert result["benchmark"] == benchmark.model_dump(mode="json") and result["provenance"]["data"]["name"] == "separable"
+    assert result["benchmark"] == benchmark.model_dump(mode="json")
+    assert result["provenance"]["data"]["name"] == "separable"
     for found in result["arms"].values():
         for report in found:
             for measure in ("answered", "oracle"):
-                assert [sum(value is not None for value in row) for row in report[measure]["matrix"]] == [1, 2, 3]
+                filled = [sum(value is not None for value in row) for row in report[measure]["matrix"]]
+                assert filled == [1, 2, 3]
             assert len(report["chosen"]) == len(report["trainable_share"]) == 3 and report["seconds"] > 0
     assert result["arms"]["ours"][0]["passes"] == 1 < result["arms"]["release"][0]["passes"]
 
 
 def test_an_effect_of_the_result_is_that_of_its_arms(finished):
-    arms_of, found = finished[2]["arms"], {(e["shortcut"], e["base"], e["measure"]): e for e in finished[2]["effects"]}
+    arms_of = finished[2]["arms"]
+    found = {(e["shortcut"], e["base"], e["measure"]): e for e in finished[2]["effects"]}
     for measure in ("answered", "oracle"):
-        final = {name: [report[measure]["final_average"] for report in given] for name, given in arms_of.items()}
+        final = {
+            name: [report[measure]["final_average"] for report in given] for name, given in arms_of.items()
+        }
         on = [a - b for a, b in zip(final["ours + R3"], final["ours"], strict=True)]
         off = [a - b for a, b in zip(final["release"], final["release - R3"], strict=True)]
         for base, differences in (("ours", on), ("release", off)):
@@ -311,7 +368,8 @@ def test_labels_choose_the_expert_without_a_training_of_their_own(finished):
         assert {report["protocol"] for report in arms_of[with_labels]} == {"probe-labelled"}
         assert {report["protocol"] for report in arms_of[without]} == {"sample-experts"}
         for one, other in zip(arms_of[with_labels], arms_of[without], strict=True):
-            assert one["oracle"] == other["oracle"] and one["chosen"] == other["chosen"] and one["answered"] != other["answered"]
+            assert one["oracle"] == other["oracle"] and one["chosen"] == other["chosen"]
+            assert one["answered"] != other["answered"]
 
 
 def test_ours_is_what_a_benchmark_runs(finished, tmp_path):
@@ -324,7 +382,8 @@ def test_ours_is_what_a_benchmark_runs(finished, tmp_path):
 
 def test_our_experts_forget_nothing(finished):
     for name in ("ours", "ours + R1", "ours + R3"):
-        assert [report["oracle"]["backward_transfer"] for report in finished[2]["arms"][name]] == [0, 0]  # exactly
+        lost = [report["oracle"]["backward_transfer"] for report in finished[2]["arms"][name]]
+        assert lost == [0, 0]  # exactly
 
 
 def test_an_interrupted_audit_goes_on_with_what_is_missing(finished, copied):
@@ -336,7 +395,11 @@ def test_an_interrupted_audit_goes_on_with_what_is_missing(finished, copied):
     assert [(job.seed, job.name) for job in study.missing()] == [(1, "ours+R3")]
     study.run()
     after = {path.relative_to(out): os.stat(path) for path in out.glob("seed-*/*.json")}
-    changed = [path for path in after if (after[path].st_ino, after[path].st_mtime_ns) != (before[path].st_ino, before[path].st_mtime_ns)]
+    changed = [
+        path
+        for path in after
+        if (after[path].st_ino, after[path].st_mtime_ns) != (before[path].st_ino, before[path].st_mtime_ns)
+    ]
     assert set(after) == set(before) and changed == [missing]
     assert numbers(study.finish()) == numbers(finished[2])
 
@@ -344,7 +407,8 @@ def test_an_interrupted_audit_goes_on_with_what_is_missing(finished, copied):
 def test_fewer_or_other_seeds_take_what_is_there(finished, copied):
     out, benchmark = copied
     result = Audit(out, benchmark, [1]).finish()
-    assert [report for report, in result["arms"].values()] == [both[1] for both in finished[2]["arms"].values()]
+    second = [both[1] for both in finished[2]["arms"].values()]
+    assert [report for (report,) in result["arms"].values()] == second
     assert {effect["half"] for effect in result["effects"]} == {None}
     assert {job.seed for job in Audit(out, benchmark, [1, 2]).missing()} == {2}
 
@@ -366,7 +430,14 @@ def test_a_missing_training_is_not_passed_over(copied):
         Audit(out.parent / "empty", benchmark, [0]).finish()
 
 
-@pytest.mark.parametrize("change", [{"batch_size": 5}, {"focil": {"momentum": 0.5}}, {"audit": {"shortcuts": ["R1", "R3", "R6"], "first_tasks": 2}}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch_size": 5},
+        {"focil": {"momentum": 0.5}},
+        {"audit": {"shortcuts": ["R1", "R3", "R6"], "first_tasks": 2}},
+    ],
+)
 def test_trainings_with_other_settings_are_refused(copied, change):
     out, benchmark = copied
     other = focil.Benchmark(**benchmark.model_dump(mode="json") | change)
@@ -385,7 +456,8 @@ def test_data_that_changed_under_the_same_name_is_noticed(finished, tmp_path):
     study, ours = Audit(tmp_path / "out", benchmark, [0]), Arm("ours", frozenset())
     path = tmp_path / "out" / "seed-0" / "ours.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"identity": study.identity} | train(benchmark, Job(0, "ours", 1, (ours, [ours])), path)))
+    found = study.train(Job(0, "ours", 1, (ours, [ours])), Progress())
+    path.write_text(json.dumps({"identity": study.identity} | found))
     assert len(study.missing()) == 5
     write_npz(tmp_path / "separable.npz", seed=9)
     with pytest.raises(StudyError, match=r"ours\.json belongs to another study.*other data.*--fresh"):
@@ -404,10 +476,12 @@ def test_the_first_tasks_alone_are_the_same_first_tasks(finished, tmp_path):
     _, benchmark, result = finished
     first = benchmark.model_copy(update={"audit": benchmark.audit.model_copy(update={"first_tasks": 2})})
     ours = Arm("ours", frozenset())
-    found = train(first, Job(0, "ours", 1, (ours, [ours, Arm("ours", frozenset(["R1"]))])), tmp_path / "ours.json")["arms"]
+    job = Job(0, "ours", 1, (ours, [ours, Arm("ours", frozenset(["R1"]))]))
+    found = Audit(tmp_path / "out", first, [0]).train(job, Progress())["arms"]
     for name in ("ours", "ours + R1"):
         for measure in ("answered", "oracle"):
-            assert found[name][measure]["matrix"] == [row[:2] for row in result["arms"][name][0][measure]["matrix"][:2]]
+            all_tasks = result["arms"][name][0][measure]["matrix"]
+            assert found[name][measure]["matrix"] == [row[:2] for row in all_tasks[:2]]
         assert len(found[name]["chosen"]) == len(found[name]["trainable_share"]) == 2
 
 
@@ -427,16 +501,18 @@ def test_what_cannot_act_has_no_arm(tmp_path):
 
 
 def test_the_table_says_who_knew_what(finished):
-    lines = table(finished[2])
+    lines = arm_lines(finished[2])
     assert [line.split("  ")[1].strip() for line in lines] == CODES
     final = [report["answered"]["final_average"] for report in finished[2]["arms"]["ours + R1"]]
-    assert f"{50 * sum(final):5.1f} +- " in lines[1] and "% (probe-labelled), oracle " in lines[1] and lines[1].endswith("n = 2")
+    assert f"{50 * sum(final):5.1f} +- " in lines[1] and lines[1].endswith("n = 2")
+    assert "% (probe-labelled), oracle " in lines[1]
     assert "% (sample-experts), oracle " in lines[0]
     single = {name: found[:1] for name, found in finished[2]["arms"].items()}
-    assert not any("+-" in line for line in table({"arms": single}))
+    assert not any("+-" in line for line in arm_lines({"arms": single}))
 
 
 # The released code's own runs
+
 
 def test_the_preset_is_the_release():
     result = json.loads(REFERENCE.read_text(encoding="utf-8"))
@@ -445,7 +521,8 @@ def test_the_preset_is_the_release():
     mean, half = metrics.mean_interval(RELEASE_ON_MNIST)
     assert (round(100 * mean, 1), round(100 * half, 1)) == (77.9, 13.4)
     assert abs(np.mean(finals) - mean) < half
-    one_more = half * np.sqrt(len(RELEASE_ON_MNIST) + 1)  # of one run beside those five, instead of their mean
+    # Of one run beside those five, instead of their mean.
+    one_more = half * np.sqrt(len(RELEASE_ON_MNIST) + 1)
     assert all(abs(final - mean) < one_more for final in finals)
     assert {report["protocol"] for report in result["arms"]["release"]} == {"probe-labelled"}
 
@@ -454,12 +531,15 @@ def test_the_release_on_mnist_can_be_trained_again(tmp_path):
     if not os.environ.get("FOCIL_DATA") or not Path(os.environ["FOCIL_DATA"], "mnist.npz").exists():
         pytest.skip("FOCIL_DATA names no folder with mnist.npz")
     result = json.loads(REFERENCE.read_text(encoding="utf-8"))
-    tasks = np.array([report["answered"]["matrix"][-1] for report in result["arms"]["release"]]).T  # (tasks, seeds)
+    finals = [report["answered"]["matrix"][-1] for report in result["arms"]["release"]]
+    tasks = np.array(finals).T  # (tasks, seeds)
     benchmark = focil.read_params(ROOT / "params" / "audit-mnist.yaml", device="cpu", threads=1)
     release = Arm("release", frozenset(SHORTCUTS))
-    found = train(benchmark, Job(0, "release", 1, (release.training, [release])), tmp_path / "release.json")["arms"]["release"]
-    last = found["answered"]["matrix"][-1]
+    job = Job(0, "release", 1, (release.training, [release]))
+    found = Audit(tmp_path / "out", benchmark, [0]).train(job, Progress())["arms"]
+    last = found["release"]["answered"]["matrix"][-1]
     assert len(last) == len(tasks) == 5
     for accuracy, seeds in zip(last, tasks, strict=True):
         mean, half = metrics.mean_interval(seeds)
-        assert abs(accuracy - mean) < half * np.sqrt(len(seeds) + 1) + 0.02  # another processor rounds, and then chooses, differently
+        # Another processor rounds, and then chooses, differently.
+        assert abs(accuracy - mean) < half * np.sqrt(len(seeds) + 1) + 0.02

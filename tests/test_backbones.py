@@ -1,4 +1,5 @@
-"""Backbones: the published sizes, features at every image size, and initial weights that are the seed's alone."""
+"""Backbones: the published sizes, features at every image size, and initial weights that are the seed's
+alone."""
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ def size(module):
 
 
 def small_cnn(shape):
-    return nn.Sequential(nn.Conv2d(shape[0], 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(1))
+    return nn.Sequential(
+        nn.Conv2d(shape[0], 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(1)
+    )
 
 
 def test_resnet18_has_the_published_size(resnet):
@@ -30,7 +33,10 @@ def test_resnet18_has_the_published_size(resnet):
 
 def test_mlp_has_the_published_size():
     assert size(build("mlp", (1, 28, 28), 0)) == 265_200
-    assert masked_shapes(build("mlp", (1, 28, 28), 0)) == {"layers.0.weight": (300, 784), "layers.1.weight": (100, 300)}
+    assert masked_shapes(build("mlp", (1, 28, 28), 0)) == {
+        "layers.0.weight": (300, 784),
+        "layers.1.weight": (100, 300),
+    }
     assert size(build("mlp", (1, 8, 8), 0)) == 64 * 300 + 300 * 100
 
 
@@ -57,10 +63,13 @@ def test_one_image_is_scored_as_in_company(name):
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     module = build(name, (3, 8, 8), 0).eval()
     together, alone = module(images), torch.cat([module(image[None]) for image in images])
-    np.testing.assert_allclose(alone.numpy(), together.numpy(), rtol=1e-4, atol=1e-4)  # another order of float32 sums
+    np.testing.assert_allclose(
+        alone.numpy(), together.numpy(), rtol=1e-4, atol=1e-4
+    )  # another order of float32 sums
 
 
 # Masked, or an expert's own
+
 
 def test_no_masked_weight_is_an_experts_own(resnet):
     masked, own = set(masked_shapes(resnet)), set(own_tensors(resnet))
@@ -74,11 +83,17 @@ def test_biases_and_normalisation_are_an_experts_own():
     module = build(small_cnn, (3, 8, 8), 0)
     assert list(masked_shapes(module)) == ["0.weight"]
     assert set(own_tensors(module)) == {
-        "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"
+        "0.bias",
+        "1.weight",
+        "1.bias",
+        "1.running_mean",
+        "1.running_var",
+        "1.num_batches_tracked",
     }
 
 
 # Initial weights
+
 
 @pytest.mark.parametrize("backbone", ["mlp", small_cnn])
 def test_the_seed_decides_the_weights(backbone):
@@ -113,6 +128,7 @@ def test_building_leaves_statistics_fresh_and_nothing_trainable():
 
 # Modules that do not fit
 
+
 @pytest.mark.parametrize(
     "factory, shape",
     [
@@ -122,7 +138,9 @@ def test_building_leaves_statistics_fresh_and_nothing_trainable():
     ],
 )
 def test_a_module_without_flat_features_is_explained(factory, shape):
-    with pytest.raises(ValueError, match=rf"\(2, 3, 8, 8\) to {shape}, expected \(2, F\): end it with pooling and flatten"):
+    with pytest.raises(
+        ValueError, match=rf"\(2, 3, 8, 8\) to {shape}, expected \(2, F\): end it with pooling and flatten"
+    ):
         build(factory, (3, 8, 8), 0)
 
 

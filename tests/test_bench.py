@@ -2,31 +2,31 @@
 
 import pytest
 
-from focil import bench
+from focil.bench import timings
 
 
 @pytest.fixture(autouse=True)
 def once(monkeypatch):
     """Every call is made once, instead of until its time is known."""
-    monkeypatch.setattr(bench, "milliseconds", lambda call, repeats=1: (call(), 1000.0)[1])
+    monkeypatch.setattr(timings, "milliseconds", lambda call, repeats=1: (call(), 1000.0)[1])
 
 
 def test_steps_of_the_mlp_are_compared_with_two_yardsticks(capsys):
-    bench.steps("mlp", bench.MNIST, "float32", (1, 4))
+    timings.steps("mlp", timings.MNIST, "float32", (1, 4))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["bare", "dense", "1", "4"]
 
 
 def test_answering_asks_none_one_three_and_all_experts(capsys):
-    bench.answering()
+    timings.answering()
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["0", "1", "3", "20"]
 
 
 def test_routers_are_timed_by_size(capsys):
-    bench.routers((0.3, 0.6))
+    timings.routers((0.3, 0.6))
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["0.3", "0.6"]
 
 
 def test_an_offline_epoch_is_compared_with_its_bare_passes(capsys):
-    bench.epochs("float32", images=256)
+    timings.epochs("float32", images=256)
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["bare", "one"]

@@ -8,7 +8,11 @@ from hypothesis.extra import numpy as hnp
 
 from focil.confidence import RULES, calibrate, confidence, sureness
 
-logits = hnp.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(2, 5)), elements=st.floats(-30, 30))
+logits = hnp.arrays(
+    np.float64,
+    st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(2, 5)),
+    elements=st.floats(-30, 30),
+)
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}  # a few float64 roundings of numbers below 100
 
 
@@ -17,6 +21,7 @@ def normal(*shape, seed=0):
 
 
 # The rules
+
 
 @pytest.mark.parametrize(
     "rule, values, expected",
@@ -43,7 +48,9 @@ def test_each_image_and_expert_is_judged_alone(rule):
     assert found.shape == (6, 3)
     for i in range(6):
         for e in range(3):
-            np.testing.assert_allclose(found[i, e], confidence(many[i : i + 1, e : e + 1], rule)[0, 0], **TOLERANCE)
+            np.testing.assert_allclose(
+                found[i, e], confidence(many[i : i + 1, e : e + 1], rule)[0, 0], **TOLERANCE
+            )
 
 
 @settings(max_examples=60, deadline=None)
@@ -60,7 +67,9 @@ def test_ranges(many):
 @given(logits, st.floats(-20, 20))
 def test_a_shift_of_all_logits_moves_energy_only(many, shift):
     for rule, moved in zip(RULES, (0, 0, shift), strict=True):
-        np.testing.assert_allclose(confidence(many + shift, rule), confidence(many, rule) + moved, **TOLERANCE)
+        np.testing.assert_allclose(
+            confidence(many + shift, rule), confidence(many, rule) + moved, **TOLERANCE
+        )
 
 
 @settings(max_examples=60, deadline=None)
@@ -94,6 +103,7 @@ def test_huge_logits_neither_overflow_nor_turn_into_nan(rule, kind):
 
 # Calibration
 
+
 def test_calibration_is_mean_and_spread_of_every_rule():
     own = normal(50, 4)
     kept = calibrate(own)
@@ -118,7 +128,8 @@ def test_without_calibration_sureness_is_confidence():
 
 @pytest.mark.parametrize("a, b", [(5.0, 1.0), (0.0, 40.0), (-3.0, 0.1)])
 def test_a_louder_or_shifted_confidence_is_calibrated_away(a, b):
-    # With one class, energy is the logit itself, so a + b logit is an affine change of the confidence. (For more classes, and
+    # With one class, energy is the logit itself, so a + b logit is an affine change of the confidence. (For
+    # more classes, and
     # for softmax and entropy, no change of the logits has that effect, except the constant below.)
     many, own = normal(30, 2, 1), normal(60, 2, 1, seed=1)
     before = sureness(many, "energy", np.stack([calibrate(own[:, e]) for e in range(2)]))
@@ -135,7 +146,9 @@ def test_a_constant_on_one_experts_logits_changes_nothing_once_calibrated(rule):
     def calibrated(many, own):
         return sureness(many, rule, np.stack([calibrate(own[:, e]) for e in range(2)]))
 
-    np.testing.assert_allclose(calibrated(many + shift, own + shift), calibrated(many, own), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        calibrated(many + shift, own + shift), calibrated(many, own), rtol=1e-6, atol=1e-6
+    )
 
 
 def test_energy_without_calibration_lets_a_loud_expert_win():

@@ -1,7 +1,9 @@
-"""Data sets: every load is checked, named, unchangeable and reproducible, and every bad input says what to do."""
+"""Data sets: every load is checked, named, unchangeable and reproducible, and every bad input says what to
+do."""
 
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,22 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focil.datasets import NAMES, Dataset, data_root, load
-from focil.errors import FocilError
-from focil.formats import KEYS
+from focil.base.errors import FocilError
+from focil.data.datasets import NAMES, Dataset, data_root, load
+from focil.data.download import user_cache
+from focil.data.formats import KEYS
 
 REAL = os.environ.get("FOCIL_DATA", "")  # before any test changes it
-
-
-@pytest.fixture(autouse=True)
-def root(tmp_path, monkeypatch):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    monkeypatch.setenv("FOCIL_DATA", str(folder))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    return folder
+pytestmark = pytest.mark.usefixtures("root")
 
 
 def real(name, monkeypatch):
@@ -35,9 +28,11 @@ def real(name, monkeypatch):
 
 def arrays(classes=10, train=12, test=3, shape=(6, 5), seed=0):
     random = np.random.default_rng(seed)
+
     def part(count):
         y = random.permutation(np.repeat(np.arange(classes), count)).astype(np.uint8)
         return random.integers(0, 256, (len(y), *shape), dtype=np.uint8), y
+
     return dict(zip(KEYS, (*part(train), *part(test)), strict=True))
 
 
@@ -46,7 +41,8 @@ def digests(images):
 
 
 def complaint(action, *expected):
-    """The message of the FocilError that `action` raises, checked for being one paragraph that names what is expected."""
+    """The message of the FocilError that `action` raises, checked for being one paragraph that names what
+    is expected."""
     with pytest.raises(FocilError) as caught:
         action()
     message = str(caught.value)
@@ -57,6 +53,7 @@ def complaint(action, *expected):
 
 
 # What a data set is
+
 
 def test_from_arrays_gives_the_one_form():
     given = arrays(classes=3)
@@ -94,8 +91,8 @@ def test_checksum_notices_every_array_and_nothing_else(key):
 
 def test_shape_is_part_of_the_checksum():
     given = arrays(classes=3)
-    turned = {name: value.reshape(len(value), 5, 6) if name[0] == "x" else value for name, value in given.items()}
-    assert Dataset.from_arrays(**turned).checksum != Dataset.from_arrays(**given).checksum
+    turned = {key: given[key].reshape(-1, 5, 6) for key in ("x_train", "x_test")}
+    assert Dataset.from_arrays(**given | turned).checksum != Dataset.from_arrays(**given).checksum
 
 
 @settings(max_examples=25, deadline=None)
@@ -120,6 +117,7 @@ def test_development_needs_two_images_of_a_class():
 
 # Wrong arrays
 
+
 def swap(**changes):
     return lambda: Dataset.from_arrays(**{**arrays(), **changes})
 
@@ -127,35 +125,39 @@ def swap(**changes):
 x, y = arrays()["x_train"], arrays()["y_train"]
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"x_train": x / 255}, ("float64", "uint8", ".round().astype(np.uint8)")),
-    ({"x_test": arrays()["x_test"].astype(np.int64)}, ("x_test", "int64", "astype(np.uint8)")),
-    ({"x_train": x.reshape(len(x), -1)}, ("(120, 30)", "(N, H, W)", "reshape")),
-    ({"x_train": np.zeros((120, 3, 8, 8), np.uint8)}, ("channels-first", "moveaxis")),
-    ({"x_train": x[:0], "y_train": y[:0]}, ("(0, 6, 5)", "length 0")),
-    ({"x_train": [[1], [1, 2]]}, ("list", "NumPy array")),
-    ({"x_train": x[:-1]}, ("119 images", "120 labels")),
-    ({"x_test": np.zeros((30, 6, 6), np.uint8)}, ("(6, 5, 1)", "(6, 6, 1)", "one size")),
-    ({"y_train": y[:, None]}, ("(120, 1)", "ravel")),
-    ({"y_train": y.astype(float)}, ("float64", "astype(np.int64)")),
-    ({"y_train": y.astype(str)}, ("<U", "return_inverse")),
-    ({"y_train": y.astype(int) - 1}, ("-1..8", "Renumber")),
-    ({"y_train": y.astype(int) + 1}, ("1..10", "none is 0")),
-    ({"y_train": np.where(y == 4, 5, y)}, ("9 distinct", "none is 4")),
-    ({"y_test": np.full(30, 10)}, ("never trained", "label 10")),
-    ({"y_test": np.zeros(30, int)}, ("no test image", "label 1 (9 such)")),
-    ({"classes": ["cat"]}, ("10 classes", "1 class names")),
-    ({"mean": [0.1, 0.2, 0.3]}, ("1 numbers", "[0.1, 0.2, 0.3]")),
-    ({"mean": [128.0]}, ("from 0 to 1", "divide")),
-    ({"std": [0.0]}, ("std above 0",)),
-    ({"std": [float("nan")]}, ("nan",)),
-    ({"std": "wide"}, ("wide",)),
-])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"x_train": x / 255}, ("float64", "uint8", ".round().astype(np.uint8)")),
+        ({"x_test": arrays()["x_test"].astype(np.int64)}, ("x_test", "int64", "astype(np.uint8)")),
+        ({"x_train": x.reshape(len(x), -1)}, ("(120, 30)", "(N, H, W)", "reshape")),
+        ({"x_train": np.zeros((120, 3, 8, 8), np.uint8)}, ("channels-first", "moveaxis")),
+        ({"x_train": x[:0], "y_train": y[:0]}, ("(0, 6, 5)", "length 0")),
+        ({"x_train": [[1], [1, 2]]}, ("list", "NumPy array")),
+        ({"x_train": x[:-1]}, ("119 images", "120 labels")),
+        ({"x_test": np.zeros((30, 6, 6), np.uint8)}, ("(6, 5, 1)", "(6, 6, 1)", "one size")),
+        ({"y_train": y[:, None]}, ("(120, 1)", "ravel")),
+        ({"y_train": y.astype(float)}, ("float64", "astype(np.int64)")),
+        ({"y_train": y.astype(str)}, ("<U", "return_inverse")),
+        ({"y_train": y.astype(int) - 1}, ("-1..8", "Renumber")),
+        ({"y_train": y.astype(int) + 1}, ("1..10", "none is 0")),
+        ({"y_train": np.where(y == 4, 5, y)}, ("9 distinct", "none is 4")),
+        ({"y_test": np.full(30, 10)}, ("never trained", "label 10")),
+        ({"y_test": np.zeros(30, int)}, ("no test image", "label 1 (9 such)")),
+        ({"classes": ["cat"]}, ("10 classes", "1 class names")),
+        ({"mean": [0.1, 0.2, 0.3]}, ("1 numbers", "[0.1, 0.2, 0.3]")),
+        ({"mean": [128.0]}, ("from 0 to 1", "divide")),
+        ({"std": [0.0]}, ("std above 0",)),
+        ({"std": [float("nan")]}, ("nan",)),
+        ({"std": "wide"}, ("wide",)),
+    ],
+)
 def test_wrong_arrays_are_explained(changes, words):
     complaint(swap(**changes), *words)
 
 
 # Names, folders and splits
+
 
 def test_names_and_unknown_ones():
     assert NAMES[:5] == ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100")
@@ -171,7 +173,8 @@ def test_digits_are_embedded_stratified_and_fixed(monkeypatch):
     assert (np.bincount(data.y_test) == total // 5).all()
     assert load("digits", split="sha256").checksum == data.checksum
     pixels = np.concatenate([data.x_train, data.x_test]) / 255
-    assert pixels.mean() == pytest.approx(data.mean[0], abs=1e-4) and pixels.std() == pytest.approx(data.std[0], abs=1e-4)
+    assert pixels.mean() == pytest.approx(data.mean[0], abs=1e-4)
+    assert pixels.std() == pytest.approx(data.std[0], abs=1e-4)
 
 
 def test_a_file_in_the_folder_is_used_and_the_folder_left_alone(root):
@@ -199,12 +202,10 @@ def test_a_folder_that_cannot_be_used(root, monkeypatch):
 
 def test_without_a_setting_the_user_cache_is_the_root(monkeypatch, tmp_path):
     monkeypatch.delenv("FOCIL_DATA")
-    monkeypatch.setattr("sys.platform", "linux")
-    assert data_root() == tmp_path / "cache" / "focil"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert data_root() == Path.home() / ".cache" / "focil"
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert data_root() == Path.home() / "Library" / "Caches" / "focil"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert data_root() == user_cache() and user_cache().name == "focil"
+    if sys.platform == "linux":
+        assert user_cache() == tmp_path / "xdg" / "focil"
 
 
 def test_the_names_of_another_set_are_refused(root):
@@ -224,7 +225,8 @@ def test_split_by_content_forgets_order_and_origin(root, tmp_path):
     for label in range(10):
         rank[order[pool["y"][order] == label]] = np.arange(15)
     train, test = [r for r in order if rank[r] >= 3], [r for r in order if rank[r] < 3]
-    np.savez(tmp_path / "b.npz", **dict(zip(KEYS, (pool["x"][train], pool["y"][train], pool["x"][test], pool["y"][test]))))
+    parts = [pool[axis][rows] for rows in (train, test) for axis in "xy"]
+    np.savez(tmp_path / "b.npz", **dict(zip(KEYS, parts, strict=True)))
     a, b = (load(str(tmp_path / f"{name}.npz"), split="sha256") for name in "ab")
     assert a.checksum == b.checksum and load(str(tmp_path / "a.npz")).checksum != a.checksum
     assert (np.bincount(a.y_train) == 12).all() and (np.bincount(a.y_test) == 3).all()
@@ -238,16 +240,20 @@ def test_split_by_content_tests_on_the_lowest_digests(tmp_path):
     np.savez(tmp_path / "a.npz", **arrays(classes=2))
     data = load(str(tmp_path / "a.npz"), split="sha256")
     for label in range(2):
-        low, high = ([hashlib.sha256(image.tobytes()).hexdigest() for image in part] for part in
-                     (data.x_test[data.y_test == label], data.x_train[data.y_train == label]))
+        low, high = (
+            [hashlib.sha256(image.tobytes()).hexdigest() for image in part]
+            for part in (data.x_test[data.y_test == label], data.x_train[data.y_train == label])
+        )
         assert max(low) < min(high) and low == sorted(low) and high == sorted(high)
 
 
 # Your own file
 
+
 def test_your_own_file_may_bring_names_and_statistics(tmp_path):
     path = tmp_path / "leaves.npz"
-    np.savez(path, **arrays(classes=2), classes=np.array(["oak", "beech"]), mean=0.4, std=np.array([0.2]), notes=np.array(["x"]))
+    names = {"classes": np.array(["oak", "beech"]), "notes": np.array(["x"])}
+    np.savez(path, **arrays(classes=2), **names, mean=0.4, std=np.array([0.2]))
     data = load(str(path))
     assert (data.name, data.classes, data.mean, data.std) == ("leaves", ("oak", "beech"), (0.4,), (0.2,))
 
@@ -289,7 +295,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path_factory, share):
     path = tmp_path_factory.mktemp("cut") / "a.npz"
     np.savez_compressed(path, **arrays(classes=2))
     whole = path.read_bytes()
-    path.write_bytes(whole[:int(len(whole) * share)])
+    path.write_bytes(whole[: int(len(whole) * share)])
     complaint(lambda: load(str(path)), "cannot be read")
 
 
@@ -310,6 +316,7 @@ def test_no_such_file_and_a_folder(tmp_path):
 
 
 # The real sets, where a folder with them is named
+
 
 @pytest.mark.parametrize(("name", "per_class"), [("fashion-mnist", (6000, 1000)), ("cifar100", (500, 100))])
 def test_the_real_resplit_sets_are_fixed_points(name, per_class, monkeypatch):

@@ -1,4 +1,5 @@
-"""The discriminant: sums that are exact, the rule that follows from them, and that nothing but the sums matters."""
+"""The discriminant: sums that are exact, the rule that follows from them, and that nothing but the sums
+matters."""
 
 import copy
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from focil.discriminant import Discriminant, unpack, nbytes
+from focil.router.discriminant import Discriminant, nbytes, unpack
 
 
 def integers(count, size, seed=0):
@@ -18,9 +19,17 @@ def integers(count, size, seed=0):
 
 
 def gaussians(count=300, size=8, classes=5, seed=0):
-    """Classes around random means with one covariance; labels in random order and of unequal number, each class at least once."""
+    """Classes around random means with one covariance.
+
+    Labels in random order and of unequal number, each class at least once.
+    """
     random = np.random.default_rng(seed)
-    labels = np.concatenate([np.arange(classes), random.choice(classes, count - classes, p=np.arange(1, classes + 1) / sum(range(classes + 1)))])
+    labels = np.concatenate(
+        [
+            np.arange(classes),
+            random.choice(classes, count - classes, p=np.arange(1, classes + 1) / sum(range(classes + 1))),
+        ]
+    )
     random.shuffle(labels)
     axes, _ = np.linalg.qr(random.normal(size=(size, size)))
     noise = random.normal(size=(count, size)) * np.linspace(0.5, 2, size) @ axes.T
@@ -40,7 +49,9 @@ def dense(features, labels, ridge):
     means = np.stack([x[y == c].mean(axis=0) for c in range(y.max() + 1)])
     within = (x - means[y]).T @ (x - means[y]) / len(x)
     within += ridge * np.trace(within) / len(within) * np.eye(len(within))
-    return np.stack([x @ np.linalg.solve(within, m) - 0.5 * m @ np.linalg.solve(within, m) for m in means], axis=1)
+    return np.stack(
+        [x @ np.linalg.solve(within, m) - 0.5 * m @ np.linalg.solve(within, m) for m in means], axis=1
+    )
 
 
 def of_class(labels, c):
@@ -52,6 +63,7 @@ def centred(scores):
 
 
 # Sums
+
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 9), st.integers(0, 30), st.integers(1, 4), st.integers(0, 2**32))
@@ -92,8 +104,11 @@ def test_classes_one_after_the_other_give_the_sums_and_answers_of_all_at_once():
     for c in (3, 0, 4, 1, 2):
         for rows in of_class(labels, c).split(7):
             stream.observe(features[rows], labels[rows])
-    # A sum of n float32 products is off by at most n units of rounding of the sum of their sizes, in either order.
-    bound = 2 * len(features) * torch.finfo(torch.float32).eps * (features.abs().T @ features.abs()).max().item()
+    # A sum of n float32 products is off by at most n units of rounding of the sum of their sizes, in either
+    # order.
+    bound = (
+        2 * len(features) * torch.finfo(torch.float32).eps * (features.abs().T @ features.abs()).max().item()
+    )
     assert torch.equal(whole.counts, stream.counts)
     torch.testing.assert_close(whole.sums, stream.sums, rtol=0, atol=bound)
     torch.testing.assert_close(unpack(whole.moments), unpack(stream.moments), rtol=0, atol=bound)
@@ -105,11 +120,14 @@ def test_what_is_observed_later_counts():
     known = observed(features[:20], labels[:20], 4)
     early = known.scores(features)
     known.observe(features[20:], labels[20:])
-    assert torch.equal(known.scores(features), observed(features, labels, 4).scores(features))  # no rule of before is kept
+    assert torch.equal(
+        known.scores(features), observed(features, labels, 4).scores(features)
+    )  # no rule of before is kept
     assert not torch.equal(known.scores(features), early)
 
 
 # The rule
+
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("ridge", [1e-3, 0.01, 1.0])
@@ -118,17 +136,23 @@ def test_scores_are_those_of_the_definition(seed, ridge):
     found = observed(features, labels, ridge=ridge).scores(features).double().numpy()
     expected = dense(features, labels, ridge)
     # float32 sums of 300 products, seen through a covariance whose condition is 16
-    np.testing.assert_allclose(centred(found), centred(expected), rtol=0, atol=1e-4 * np.abs(centred(expected)).max())
+    np.testing.assert_allclose(
+        centred(found), centred(expected), rtol=0, atol=1e-4 * np.abs(centred(expected)).max()
+    )
 
 
 def test_scores_are_scikit_learns():
     features, labels = gaussians()
-    rows = torch.cat([of_class(labels, c)[: labels.bincount().min()] for c in range(5)])  # its priors are frequencies: equal
+    rows = torch.cat(
+        [of_class(labels, c)[: labels.bincount().min()] for c in range(5)]
+    )  # its priors are frequencies: equal
     features, labels = features[rows], labels[rows]
     found = observed(features, labels, ridge=1e-9).scores(features).double().numpy()
     theirs = LinearDiscriminantAnalysis(solver="lsqr").fit(features.double().numpy(), labels.numpy())
     expected = theirs.decision_function(features.double().numpy())
-    np.testing.assert_allclose(centred(found), centred(expected), rtol=0, atol=1e-3 * np.abs(centred(expected)).max())
+    np.testing.assert_allclose(
+        centred(found), centred(expected), rtol=0, atol=1e-3 * np.abs(centred(expected)).max()
+    )
     assert np.array_equal(found.argmax(axis=1), expected.argmax(axis=1))
 
 
@@ -144,7 +168,9 @@ def test_every_class_has_the_same_prior():
 def test_the_unit_of_the_features_does_not_matter():
     features, labels = gaussians()
     # 4 is a power of two: every step is the same one, times a power of two
-    assert torch.equal(observed(features, labels).scores(features), observed(4 * features, labels).scores(4 * features))
+    assert torch.equal(
+        observed(features, labels).scores(features), observed(4 * features, labels).scores(4 * features)
+    )
 
 
 def test_classes_not_seen_score_minus_infinity_and_are_never_chosen():
@@ -156,7 +182,9 @@ def test_classes_not_seen_score_minus_infinity_and_are_never_chosen():
     assert (scores[:, ~seen] == -torch.inf).all()
     assert set(scores.argmax(dim=1).tolist()) <= {1, 3, 5, 7, 9}
     gaps = observed(features, labels).scores(features)
-    torch.testing.assert_close(known.scores(features)[:, seen], gaps)  # and they change nothing for the others; wider products may round differently
+    torch.testing.assert_close(
+        known.scores(features)[:, seen], gaps
+    )  # and they change nothing for the others; wider products may round differently
 
 
 @pytest.mark.parametrize("classes, size", [(1, 2), (2, 4), (3, 8), (9, 4)])
@@ -180,6 +208,7 @@ def test_features_that_are_all_zero_give_no_error_and_no_preference():
 
 
 # What is kept
+
 
 @pytest.mark.parametrize("size, classes", [(2, 1), (8, 5), (64, 100)])
 def test_nbytes_are_those_of_the_state(size, classes):

@@ -26,7 +26,8 @@ def conda() -> list[str]:
 
 def test_environment_yml_names_the_versions_of_the_lock():
     pins = [PIN.match(line) for line in conda() if PIN.match(line)]
-    assert {pin[1] for pin in pins} >= {"torch", "torchvision", "jupyterlab", "papermill", "seaborn", "ipywidgets", "nbval"}
+    main = {"torch", "torchvision", "jupyterlab", "papermill", "seaborn", "ipywidgets", "nbval"}
+    assert {pin[1] for pin in pins} >= main
     for pin in pins:
         assert lock()[pin[1]] == {pin[2]}
     assert "--constraint requirements.lock" in conda()
@@ -34,7 +35,7 @@ def test_environment_yml_names_the_versions_of_the_lock():
 
 def test_every_dependency_is_locked():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = project["dependencies"] + [item for extra in project["optional-dependencies"].values() for item in extra]
+    named = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
     assert {re.match(r"[A-Za-z0-9._-]+", item)[0] for item in named} <= set(lock())
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focil import FocilError
-from focil.exemplars import ExemplarError, Exemplars, herding
+from focil.memo.exemplars import ExemplarError, Exemplars, herding
 
 
 def brute_force(features, count):
@@ -23,7 +23,11 @@ def brute_force(features, count):
 
 def numbered(count, first=0):
     """Images (N, 1, 2, 2) uint8 whose pixels are their number."""
-    return (torch.arange(first, first + count, dtype=torch.uint8)[:, None, None, None]).expand(-1, 1, 2, 2).contiguous()
+    return (
+        (torch.arange(first, first + count, dtype=torch.uint8)[:, None, None, None])
+        .expand(-1, 1, 2, 2)
+        .contiguous()
+    )
 
 
 def line(count):
@@ -42,7 +46,9 @@ def test_herding_is_what_its_definition_says(count, size, wanted, seed):
     features = torch.randn(count, size, generator=torch.Generator().manual_seed(seed)) + 0.5
     found = herding(features, wanted)
     assert found.dtype == torch.int64 and found.shape == (min(wanted, count),)
-    if size > 1:  # in one dimension all that is left of a feature is its sign, and ties are broken by rounding
+    # In one dimension all that is left of a feature is its sign, and of two images both are as near to their
+    # mean: ties, which are broken by rounding.
+    if size > 1 and count != 2:
         assert found.tolist() == brute_force(features, len(found))
 
 
@@ -54,7 +60,11 @@ def test_herding_does_not_see_how_long_a_feature_is():
 
 def test_herding_begins_in_the_middle_and_then_keeps_the_mean_there():
     order = herding(line(7), 7).tolist()
-    assert order[0] == 3 and sorted(order[1:3]) in ([2, 4], [1, 5], [0, 6])  # the one beside the mean, then a pair around it
+    assert order[0] == 3 and sorted(order[1:3]) in (
+        [2, 4],
+        [1, 5],
+        [0, 6],
+    )  # the one beside the mean, then a pair around it
     assert sorted(order) == list(range(7))
 
 
@@ -72,12 +82,20 @@ def test_a_smaller_quota_keeps_the_head_of_each_list():
     stored.reduce(2)
     stored.add(numbered(10), line(10))
     stored.add(numbered(10, 10), line(10))
-    assert (stored.quota, [len(images) for images in stored.images], len(stored)) == (6, [6, 6], 12)  # 13 // 2: the same for all
+    assert (stored.quota, [len(images) for images in stored.images], len(stored)) == (
+        6,
+        [6, 6],
+        12,
+    )  # 13 // 2: the same for all
     before = [numbers(images) for images in stored.images]
     assert before[0] == herding(line(10), 6).tolist() and before[1] == [10 + i for i in before[0]]
     stored.reduce(4)
     stored.add(numbered(10, 20), line(10))
-    assert [numbers(images) for images in stored.images] == [before[0][:3], before[1][:3], [20 + i for i in before[0][:3]]]
+    assert [numbers(images) for images in stored.images] == [
+        before[0][:3],
+        before[1][:3],
+        [20 + i for i in before[0][:3]],
+    ]
 
 
 def test_what_is_let_go_takes_no_memory():
@@ -110,7 +128,9 @@ def test_the_budget_is_never_passed_and_every_class_has_its_quota(counts, share)
         stored.reduce(seen)
         stored.add(numbered(count), line(count))
         # A quota only shrinks, so what a class once had to let go of does not come back.
-        assert [len(images) for images in stored.images] == [min(count, budget // seen) for count in counts[:seen]]
+        assert [len(images) for images in stored.images] == [
+            min(count, budget // seen) for count in counts[:seen]
+        ]
         assert len(stored) <= budget and stored.nbytes == 4 * len(stored)
 
 
@@ -123,7 +143,10 @@ def test_no_budget_stores_nothing():
 
 @pytest.mark.parametrize(
     "budget, said",
-    [(4, "4 exemplars are fewer than one for each of 5 classes; take at least 5, or 0"), (11, "11 exemplars are more than the 10 training images")],
+    [
+        (4, "4 exemplars are fewer than one for each of 5 classes; take at least 5, or 0"),
+        (11, "11 exemplars are more than the 10 training images"),
+    ],
 )
 def test_a_budget_below_one_a_class_or_above_all_images_is_refused(budget, said):
     with pytest.raises(ExemplarError) as caught:

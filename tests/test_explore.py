@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from focil.explorer import views, widgets
+from focil.reports.explorer import views, widgets
 
 
 def test_every_control_is_named_and_waits_for_the_end_of_a_drag():
@@ -29,16 +29,19 @@ def test_a_plan_s_page_counts_memory_in_bytes_and_images(network):
     page = views.planned(network, 0.9, 3, "planned", 0)
     assert page.count('<th scope="row">') == len(views.MEMORY) + 3
     if network.startswith("MLP 64"):
-        assert "<td>196,800</td><td>3,075.0</td>" in page  # 49 200 float32; an image of 8 x 8 pixels is 64 bytes
+        # 49 200 float32; an image of 8 x 8 pixels is 64 bytes.
+        assert "<td>196,800</td><td>3,075.0</td>" in page
 
 
 def test_a_run_is_looked_into(ran):
     top, page, bottom, image = widgets.viewer(ran).children
     choice, again = top.children
     index, mistake = bottom.children
-    assert choice.options == (widgets.NONE, "mine/seed-0") and index.disabled and mistake.disabled and not page.value
+    assert choice.options == (widgets.NONE, "mine/seed-0") and not page.value
+    assert index.disabled and mistake.disabled
     choice.value = "mine/seed-0"
-    assert "Accuracy in %" in page.value and "Test image 0 shows" in image.value and index.max == 59 and not mistake.disabled
+    assert "Accuracy in %" in page.value and "Test image 0 shows" in image.value
+    assert index.max == 59 and not mistake.disabled
     index.value = 7
     assert "Test image 7 shows" in image.value
     again.click()

@@ -1,35 +1,41 @@
-"""Pictures: what they say is computed from what they are given, and they stay readable from one task to a hundred."""
+"""Pictures: what they say is computed from what they are given, and they stay readable from one task to a
+hundred."""
 
 import json
+from itertools import pairwise
 
 import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
-from focil.files import WriteError
-from focil.figures import accuracy, answering, audit, depth, equal, occupancy, parts, search, style
+from focil.base.files import WriteError
+from focil.evaluation.published import PUBLISHED, Published
+from focil.figures import accuracy, answering, audit, layers, memory, occupancy, parts, search, style
 from focil.figures.comparison import comparison
-from focil.figures.memory import memory
-from focil.published import PUBLISHED, Published
-from focil.shortcuts import DESCRIBED, SHORTCUTS
+from focil.figures.cost import cost
+from focil.runs.params import SHORTCUTS
+from focil.studies.audit.shortcuts import DESCRIBED
 
 SIZES = (1, 2, 5, 20, 100)
 
 
 def row(owned, reused, free, share):
-    layers = [{"a.weight": a, "b.weight": b} for a, b in (owned, reused, free)]
-    return dict(zip(("owned", "reused", "free"), layers, strict=True)) | {"trainable_share": share}
+    counts = [{"a.weight": a, "b.weight": b} for a, b in (owned, reused, free)]
+    return dict(zip(("owned", "reused", "free"), counts, strict=True)) | {"trainable_share": share}
 
 
 # Layers of 100 and 300 connections, two tasks; the second re-uses in the shallow layer, which is full then.
 CAPACITY = [row((60, 30), (0, 0), (40, 270), 1.0), row((40, 30), (20, 0), (0, 240), 7 / 9)]
 
 
-def capacity(tasks, layers):
-    names = [f"stages.{i}.conv.weight" for i in range(layers)]
+def capacity(tasks, depth):
+    names = [f"stages.{i}.conv.weight" for i in range(depth)]
     counts = [{"owned": 5, "reused": t, "free": 5 * (tasks - t)} for t in range(tasks)]
-    return [{part: dict.fromkeys(names, n) for part, n in count.items()} | {"trainable_share": 0.5} for count in counts]
+    return [
+        {part: dict.fromkeys(names, n) for part, n in count.items()} | {"trainable_share": 0.5}
+        for count in counts
+    ]
 
 
 def entry(tasks, level):
@@ -38,11 +44,23 @@ def entry(tasks, level):
 
 
 def protocols(tasks):
-    return {"oracle-experts": entry(tasks, 0.99), "batch-10-experts": entry(tasks, 0.8), "sample-experts": entry(tasks, 0.45)}
+    return {
+        "oracle-experts": entry(tasks, 0.99),
+        "batch-10-experts": entry(tasks, 0.8),
+        "sample-experts": entry(tasks, 0.45),
+    }
 
 
-# Nine accuracies in the order of an evaluation; a router alone is better here than experts and router together.
-NINE = {"oracle-experts": 0.7, "oracle-router": 0.8, "oracle": 0.78, "batch-10-experts": 0.4, "batch-10-router": 0.75, "batch-10": 0.72}
+# Nine accuracies in the order of an evaluation; a router alone is better here than experts and router
+# together.
+NINE = {
+    "oracle-experts": 0.7,
+    "oracle-router": 0.8,
+    "oracle": 0.78,
+    "batch-10-experts": 0.4,
+    "batch-10-router": 0.75,
+    "batch-10": 0.72,
+}
 NINE |= {"sample-experts": 0.15, "sample-router": 0.45, "sample": 0.43}
 
 
@@ -64,11 +82,16 @@ def batched(**one_task):
 
 
 SIX = {"experts": [0.2, 0.4, 0.5], "router": [0.5, 0.9, 0.92], "both": [0.48, 0.93, 0.95]}
-SIX |= {"experts, softmax": [0.1, 0.3, 0.4], "experts, entropy": [0.2, 0.4, 0.5], "experts, energy": [0.15, 0.2, 0.2]}
+SIX |= {
+    "experts, softmax": [0.1, 0.3, 0.4],
+    "experts, entropy": [0.2, 0.4, 0.5],
+    "experts, energy": [0.15, 0.2, 0.2],
+}
 
 
 def first_task(given, alone):
-    """The accuracies that `competition` needs, the first task's being `given` and `alone` after every task, the others' 0.6."""
+    """The accuracies that `competition` needs, the first task's being `given` and `alone` after every
+    task, the others' 0.6."""
 
     def matrix(shares):
         return [[share, *[0.6] * i, *[None] * (len(shares) - 1 - i)] for i, share in enumerate(shares)]
@@ -80,19 +103,33 @@ def point(who, megabytes, share, half=None):
     return {"who": who, "bytes": int(megabytes * 1e6), "accuracy": share, "half": half}
 
 
-POINTS = [point("router", 20, 0.4), point("both", 10, 0.45, 0.012), point("router", 5, 0.35), point("both", 40, 0.5, 0.01)]
+POINTS = [
+    point("router", 20, 0.4),
+    point("both", 10, 0.45, 0.012),
+    point("router", 5, 0.35),
+    point("both", 40, 0.5, 0.01),
+]
 
 
 def searched(tasks):
     def candidate(sparsity, lr, blocks):
         accuracy, batches = [0.5, 0.6, 0.75][:blocks], [5, 10, 20][:blocks]
-        return {"sparsity": sparsity, "lr": lr, "batches": batches, "accuracy": accuracy, "loss": [1.0] * blocks}
+        return {
+            "sparsity": sparsity,
+            "lr": lr,
+            "batches": batches,
+            "accuracy": accuracy,
+            "loss": [1.0] * blocks,
+        }
 
     rivals = [candidate(0.9, 0.1, 2), candidate(0.98, 0.01, 1), candidate(0.98, 0.1, 3)]
-    return [{"sparsity": 0.9, "lr": 0.01, "prequential": 0.6, "candidates": [candidate(0.9, 0.01, 3), *rivals]}] * tasks
+    return [
+        {"sparsity": 0.9, "lr": 0.01, "prequential": 0.6, "candidates": [candidate(0.9, 0.01, 3), *rivals]}
+    ] * tasks
 
 
-# What shortcuts add to the accuracy as each code answers: from ours, in the release. By oracle it is half as much.
+# What shortcuts add to the accuracy as each code answers: from ours, in the release. By oracle it is half as
+# much.
 WORTH = {"R1": (0.463, 0.0), "R2": (0.021, -0.104), "R3": (-0.5, 0.306), "R4": (-0.004, 0.0)}
 CHANGES = list(WORTH.values()) + [(0.1, -0.1)] * 6
 
@@ -109,14 +146,22 @@ def worths(shortcuts, half=0.111):
 
 
 def codes(shortcuts, seeds=2):
-    """The arms of an audit of these shortcuts: ours at 40 % and the release at 80 %, in the middle of `seeds` seeds 2 points apart."""
+    """The arms of an audit of these shortcuts.
+
+    Ours at 40 % and the release at 80 %, in the middle of `seeds` seeds 2 points apart.
+    """
 
     def reports(level, protocol):
         finals = [level + 0.02 * (seed - (seeds - 1) / 2) for seed in range(seeds)]
-        return [{"protocol": protocol, "answered": {"final_average": f}, "oracle": {"final_average": f / 2 + 0.5}} for f in finals]
+        return [
+            {"protocol": protocol, "answered": {"final_average": f}, "oracle": {"final_average": f / 2 + 0.5}}
+            for f in finals
+        ]
 
     ours = {name: reports(0.4, "sample-experts") for name in ("ours", *(f"ours + {s}" for s in shortcuts))}
-    return ours | {name: reports(0.8, "probe-labelled") for name in ("release", *(f"release - {s}" for s in shortcuts))}
+    return ours | {
+        name: reports(0.8, "probe-labelled") for name in ("release", *(f"release - {s}" for s in shortcuts))
+    }
 
 
 def falling(tasks):
@@ -127,22 +172,50 @@ def falling(tasks):
 # Offline methods at equal memory, and what shallow and deep blocks do
 
 EIGHT = ("replay", "icarl", "wa", "der", "memo", "finetune", "joint", "focil")
-LAST = dict(zip(EIGHT, (0.5, 0.55, 0.6, 0.45, 0.625, 0.1, 0.8, 0.4), strict=True))  # after the last task, in the middle of the seeds
-COUNTED = {"networks": 4_000_000, "buffers": 50_000, "heads": 25_000, "exemplars": 2_000_000, "labels": 16_000, "teacher": 0}
-ONLINE = {"backbone": 1_000_000, "masks": 400, "statistics": 100_000, "held_batches": 150_000, "heads": 25_000, "router": 10_000_000}
+# After the last task, in the middle of the seeds.
+LAST = dict(zip(EIGHT, (0.5, 0.55, 0.6, 0.45, 0.625, 0.1, 0.8, 0.4), strict=True))
+COUNTED = {
+    "networks": 4_000_000,
+    "buffers": 50_000,
+    "heads": 25_000,
+    "exemplars": 2_000_000,
+    "labels": 16_000,
+    "teacher": 0,
+}
+ONLINE = {
+    "backbone": 1_000_000,
+    "masks": 400,
+    "statistics": 100_000,
+    "held_batches": 150_000,
+    "heads": 25_000,
+    "router": 10_000_000,
+}
 
 
 def trained(method, tasks=5, seeds=3, apart=0.02):
-    """Reports of a method, one a seed: two classes a task, 10 test images each, old ones answered right or as the newest of all."""
+    """Reports of a method, one a seed.
+
+    Two classes a task, 10 test images each, old ones answered right or as the newest of all.
+    """
     found = []
     for seed in range(seeds):
         last = LAST[method] + apart * (seed - (seeds - 1) / 2)
         right = round(10 * LAST[method])
         confusion = np.diag([right] * (2 * tasks - 2) + [10, 10])
         confusion[:-2, -1] = 10 - right
-        memory = [{"counted": ONLINE if method == "focil" else COUNTED, "published": {"networks": 4_000_000, "exemplars": 2_000_000}}] * tasks
+        counted = ONLINE if method == "focil" else COUNTED
+        kept = {"counted": counted, "published": {"networks": 4_000_000, "exemplars": 2_000_000}}
         stages = np.linspace(0.9, last, tasks).tolist() if tasks > 1 else [last]
-        found.append({"stages": stages, "last": last, "average": float(np.mean(stages)), "confusion": confusion.tolist(), "new": 2, "memory": memory})
+        found.append(
+            {
+                "stages": stages,
+                "last": last,
+                "average": float(np.mean(stages)),
+                "confusion": confusion.tolist(),
+                "new": 2,
+                "memory": [kept] * tasks,
+            }
+        )
     return found
 
 
@@ -151,14 +224,20 @@ def methods(count, tasks=5, seeds=3):
 
 
 def over(count, budgets, seeds=3):
-    """Lines of accuracy over memory: 5 points more with each MiB, each method 2 points above the one before; the average 0.1 above the last."""
+    """Lines of accuracy over memory: 5 points more with each MiB, each method 2 points above the one before.
+
+    The average 0.1 above the last.
+    """
     for index, method in enumerate(EIGHT[:count]):
-        lasts = [[0.3 + 0.02 * index + 0.05 * n + 0.01 * seed for seed in range(seeds)] for n in range(budgets)]
-        yield method, [2**20 * (n + 5) for n in range(budgets)], [[last + 0.1 for last in at] for at in lasts], lasts
+        levels = [0.3 + 0.02 * index + 0.05 * n for n in range(budgets)]
+        lasts = [[level + 0.01 * seed for seed in range(seeds)] for level in levels]
+        averages = [[last + 0.1 for last in at] for at in lasts]
+        yield method, [2**20 * (n + 5) for n in range(budgets)], averages, lasts
 
 
 def noted(tasks=3, seeds=2, deep=4.0, blocks=("stem", "stage1", "stage2", "stage3")):
-    """What was noted of blocks: the deepest moves `deep` times as far as the first and has 16 times its weights."""
+    """What was noted of blocks: the deepest moves `deep` times as far as the first and has 16 times its
+    weights."""
     scales, weights = np.linspace(1, deep, len(blocks)), np.linspace(1, 16, len(blocks)) ** 0.5
     entry = {
         name: {"gradient": 2 * s, "shift": s, "gradient_per_weight": 2 * s / w, "shift_per_weight": s / w}
@@ -170,26 +249,29 @@ def noted(tasks=3, seeds=2, deep=4.0, blocks=("stem", "stage1", "stage2", "stage
 def alike(tasks, shallow=0.9, deep=0.3, names=("stem", "stage1", "stage2", "stage3", "pool")):
     """CKA of task with task, by block, from shallow to deep."""
     levels = np.linspace(shallow, deep, len(names))
-    return {name: (np.full((tasks, tasks), level) + (1 - level) * np.eye(tasks)).tolist() for name, level in zip(names, levels, strict=True)}
+    return {
+        name: (np.full((tasks, tasks), level) + (1 - level) * np.eye(tasks)).tolist()
+        for name, level in zip(names, levels, strict=True)
+    }
 
 
 def studied(tasks, count):
     """Every picture of the two studies."""
-    yield equal.stages(methods(count, tasks), [2] * tasks)
-    yield equal.over_memory(list(over(count, min(tasks, 5))))
-    yield equal.account(methods(count, tasks), 3072)
+    yield memory.stages(methods(count, tasks), [2] * tasks)
+    yield memory.over_memory(list(over(count, min(tasks, 5))))
+    yield memory.counted(methods(count, tasks), 3072)
     if tasks > 1:
-        yield equal.confusion(methods(count, tasks))
-        yield depth.blocks({"der": noted(tasks), "memo": noted(tasks)})
-        yield depth.similarity({"der": alike(tasks), "memo": alike(tasks)})
-        yield depth.experts([alike(tasks, names=[f"stages.{i}.conv.weight" for i in range(20)])] * 2)
+        yield memory.confusion(methods(count, tasks))
+        yield layers.blocks({"der": noted(tasks), "memo": noted(tasks)})
+        yield layers.similarity({"der": alike(tasks), "memo": alike(tasks)})
+        yield layers.experts([alike(tasks, names=[f"stages.{i}.conv.weight" for i in range(20)])] * 2)
 
 
-def every_picture(tasks, layers):
+def every_picture(tasks, depth):
     images = [10] * tasks
-    yield occupancy.heatmap(capacity(tasks, layers))
-    yield occupancy.by_depth(capacity(tasks, layers))
-    yield occupancy.trainable(capacity(tasks, layers))
+    yield occupancy.heatmap(capacity(tasks, depth))
+    yield occupancy.by_depth(capacity(tasks, depth))
+    yield occupancy.trainable(capacity(tasks, depth))
     yield accuracy.curves(protocols(tasks))
     yield accuracy.matrix(entry(tasks, 0.7)["matrix"], "sample-experts")
     yield accuracy.curves(nine(tasks))
@@ -199,7 +281,7 @@ def every_picture(tasks, layers):
     yield accuracy.routing(uniform(tasks), images)
     yield answering.batches(batched(**SIX), tasks)
     yield answering.competition(nine(tasks), 5)
-    yield memory(POINTS, PUBLISHED["cifar100-20"], 150_000_000, 3072)
+    yield cost(POINTS, PUBLISHED["cifar100-20"], 150_000_000, 3072)
     yield search.chosen(searched(tasks))
     yield search.candidates(searched(tasks), tasks - 1)
     yield compared()
@@ -220,35 +302,60 @@ LEVELS = {"oracle-experts": 0.7, "batch-10-experts": 0.4, "sample-experts": 0.15
 
 def titles(picture):
     suptitle = [picture.figure.get_suptitle()] if picture.figure.get_suptitle() else []
-    return [text.replace("\n", " ") for text in suptitle + [axis.get_title(loc="left") for axis in picture.figure.axes]]
+    findings = suptitle + [axis.get_title(loc="left") for axis in picture.figure.axes]
+    return [text.replace("\n", " ") for text in findings]
+
+
+def touch(boxes):
+    """Whether one of the boxes overlaps the one that follows it."""
+    return any(one.overlaps(following) for one, following in pairwise(boxes))
 
 
 @pytest.mark.parametrize("tasks", SIZES)
 def test_every_picture_is_labelled_small_and_readable(tasks):
-    for picture in every_picture(tasks, layers=2 if tasks == 5 else 20):
+    for picture in every_picture(tasks, depth=2 if tasks == 5 else 20):
         assert len(style.png(picture)) < 150_000
-        assert picture.alt.startswith(titles(picture)[0]) and picture.alt.endswith(".") and "\n" not in picture.alt
+        assert picture.alt.startswith(titles(picture)[0])
+        assert picture.alt.endswith(".") and "\n" not in picture.alt
         renderer = picture.figure.canvas.get_renderer()
         frame = picture.figure.bbox.padded(2)
         for axis in picture.figure.axes:
             assert axis.get_xlabel() or axis.get_ylabel() or len(picture.figure.axes) > 1
             for text in (axis._left_title, axis.xaxis.label, axis.yaxis.label):
                 box = text.get_window_extent(renderer)
-                assert not text.get_text() or (frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)), text.get_text()
+                inside = frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)
+                assert inside or not text.get_text(), text.get_text()
             for ticks in (axis.get_xticklabels(), axis.get_yticklabels()):
                 # The box around a slanted word is larger than the word.
-                boxes = [tick.get_window_extent(renderer) for tick in ticks if tick.get_visible() and tick.get_text() and not tick.get_rotation()]
-                assert not any(one.overlaps(following) for one, following in zip(boxes, boxes[1:]))
+                boxes = [
+                    tick.get_window_extent(renderer)
+                    for tick in ticks
+                    if tick.get_visible() and tick.get_text() and not tick.get_rotation()
+                ]
+                assert not touch(boxes)
 
 
 def test_panel_titles_do_not_run_into_each_other():
-    three = (accuracy.curves(protocols(20)), occupancy.heatmap(capacity(20, 20)), accuracy.curves(protocols(5)))
-    nines, sixes = (accuracy.curves(nine(20)), accuracy.curves(nine(5))), (accuracy.routing(uniform(20), [10] * 20),)
-    twos = (answering.batches(batched(**SIX), 20), answering.competition(first_task([0.999, 0.951], [0.999, 0.123]), 5))
-    for count, picture in [(count, picture) for count, group in ((3, three), (9, nines), (6, sixes), (2, twos)) for picture in group]:
+    three = (
+        accuracy.curves(protocols(20)),
+        occupancy.heatmap(capacity(20, 20)),
+        accuracy.curves(protocols(5)),
+    )
+    nines = accuracy.curves(nine(20)), accuracy.curves(nine(5))
+    sixes = (accuracy.routing(uniform(20), [10] * 20),)
+    twos = (
+        answering.batches(batched(**SIX), 20),
+        answering.competition(first_task([0.999, 0.951], [0.999, 0.123]), 5),
+    )
+    groups = (3, three), (9, nines), (6, sixes), (2, twos)
+    for count, picture in [(count, picture) for count, group in groups for picture in group]:
         style.png(picture)
         renderer = picture.figure.canvas.get_renderer()
-        boxes = [axis._left_title.get_window_extent(renderer) for axis in picture.figure.axes if axis.get_title(loc="left")]
+        boxes = [
+            axis._left_title.get_window_extent(renderer)
+            for axis in picture.figure.axes
+            if axis.get_title(loc="left")
+        ]
         assert len(boxes) == count
         assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
@@ -260,10 +367,20 @@ def test_crowded_heatmaps_are_not_annotated_and_small_ones_are():
 
 
 def test_occupancy_titles_say_what_the_numbers_say():
-    assert titles(occupancy.trainable(CAPACITY)) == ["Task 2 still trains 77.8 % of its mask; 40 % of the network is used"]
-    assert titles(occupancy.heatmap(CAPACITY))[0] == "After 2 tasks 60 % of the connections are free; 1 of 2 layers are full"
-    assert titles(occupancy.heatmap(CAPACITY[:1]))[0] == "After 1 task 77.5 % of the connections are free; fullest is a with 40 % left"
-    assert titles(occupancy.by_depth(CAPACITY)) == ["Deep layers stay freer: 80 % free in the deeper half, 0 % in the shallower"]
+    assert titles(occupancy.trainable(CAPACITY)) == [
+        "Task 2 still trains 77.8 % of its mask; 40 % of the network is used"
+    ]
+    assert (
+        titles(occupancy.heatmap(CAPACITY))[0]
+        == "After 2 tasks 60 % of the connections are free; 1 of 2 layers are full"
+    )
+    assert (
+        titles(occupancy.heatmap(CAPACITY[:1]))[0]
+        == "After 1 task 77.5 % of the connections are free; fullest is a with 40 % left"
+    )
+    assert titles(occupancy.by_depth(CAPACITY)) == [
+        "Deep layers stay freer: 80 % free in the deeper half, 0 % in the shallower"
+    ]
 
 
 def test_depth_bars_are_stacked_to_the_whole_layer():
@@ -276,22 +393,45 @@ def test_depth_bars_are_stacked_to_the_whole_layer():
 
 def test_accuracy_titles_say_what_the_numbers_say():
     table = [[0.9, None], [0.7, 0.8]]
-    assert titles(accuracy.matrix(table, "sample-experts"))[0] == "Older tasks lose 20.0 points on average after they are learned (sample, experts)"
-    assert titles(accuracy.matrix([[0.9]], "sample-experts"))[0] == "One task, learned to 90 % (sample, experts)"
-    expected = "Final average accuracy for one image alone: 45 % by the experts; 99 % given the task, 80 % for 10 images of one task"
+    assert (
+        titles(accuracy.matrix(table, "sample-experts"))[0]
+        == "Older tasks lose 20.0 points on average after they are learned (sample, experts)"
+    )
+    assert (
+        titles(accuracy.matrix([[0.9]], "sample-experts"))[0] == "One task, learned to 90 % (sample, experts)"
+    )
+    expected = (
+        "Final average accuracy for one image alone: 45 % by the experts; 99 % given the task, 80 % for 10 "
+        "images of one task"
+    )
     assert titles(accuracy.curves(protocols(2)))[0] == expected
     several = accuracy.curves({"oracle-experts": entry(2, 0.9), "sample-router": entry(2, 0.5)})
     assert titles(several)[0] == "Final average accuracy for one image alone: 50 % by the router"
-    assert titles(several)[1:] == ["oracle, experts: mean 90 % at the end", "sample, router: mean 50 % at the end"]
-    assert titles(accuracy.curves({"batch-10": entry(2, 0.8)}))[0] == "Final average accuracy for 10 images of one task: 80 % by both together"
+    assert titles(several)[1:] == [
+        "oracle, experts: mean 90 % at the end",
+        "sample, router: mean 50 % at the end",
+    ]
+    assert (
+        titles(accuracy.curves({"batch-10": entry(2, 0.8)}))[0]
+        == "Final average accuracy for 10 images of one task: 80 % by both together"
+    )
 
 
 def test_the_headline_is_one_image_alone_by_both_even_where_the_router_is_better():
-    told = "43 % by both together, 15 % by the experts, 45 % by the router; 78 % given the task, 72 % for 10 images of one task"
+    told = (
+        "43 % by both together, 15 % by the experts, 45 % by the router; 78 % given the task, 72 % for 10 "
+        "images of one task"
+    )
     assert titles(accuracy.curves(nine(2)))[0] == f"Final average accuracy for one image alone: {told}"
-    assert titles(accuracy.summary([nine(2)])) == ["Final average for one image alone (sample, both): 43.0 %, n = 1 seed"]
-    assert titles(comparison([nine(1)], ()))[0].startswith("Ours (both) reads 78.0 % by oracle, 72.0 % by batch-10, 43.0 % by sample;")
-    assert titles(comparison([protocols(1)], ()))[0].startswith("Ours (experts) reads 99.0 % by oracle, 80.0 % by batch-10, 45.0 % by sample;")
+    assert titles(accuracy.summary([nine(2)])) == [
+        "Final average for one image alone (sample, both): 43.0 %, n = 1 seed"
+    ]
+    assert titles(comparison([nine(1)], ()))[0].startswith(
+        "Ours (both) reads 78.0 % by oracle, 72.0 % by batch-10, 43.0 % by sample;"
+    )
+    assert titles(comparison([protocols(1)], ()))[0].startswith(
+        "Ours (experts) reads 99.0 % by oracle, 80.0 % by batch-10, 45.0 % by sample;"
+    )
 
 
 def test_nine_curves_are_three_rows_each_a_protocol_and_six_routings_two():
@@ -327,8 +467,9 @@ def test_a_comparison_is_sorted_inside_each_protocol_and_marks_what_is_ours():
     (axis,) = picture.figure.axes
     rows = [tick.get_text() for tick in axis.get_yticklabels()]
     assert rows[:2] == ["ours, experts (n = 3)", "GEM, replay"] and rows[-1] == "A-GEM, replay"
-    assert rows.index("FOCIL, paper") < rows.index("FOCIL, released code") < rows.index("ER, 2000 images stored")
-    sample = rows[rows.index("ER, 2000 images stored") :]
+    ours_as_published, stored = rows.index("FOCIL, paper"), rows.index("ER, 2000 images stored")
+    assert ours_as_published < rows.index("FOCIL, released code") < stored
+    sample = rows[stored:]
     assert sample.index("OnPro, replay") < sample.index("ours, experts (n = 3)") < sample.index("DVC, replay")
     assert "ours, experts (n = 3) 15.0 ± 5.0 %" in picture.alt and "70.0 % by oracle" in titles(picture)[0]
     headers = [text.get_text() for text in axis.texts if text.get_weight() == "bold"]
@@ -346,16 +487,26 @@ def test_curves_start_where_the_task_is_learned():
 
 def test_one_seed_has_no_interval_and_three_have_the_t_interval():
     runs = [{"oracle-experts": entry(2, 0.9), "sample-experts": entry(2, level)} for level in (0.4, 0.5, 0.6)]
-    assert titles(accuracy.summary(runs[:1])) == ["Final average for one image alone (sample, experts): 40.0 %, n = 1 seed"]
-    assert titles(accuracy.summary(runs)) == ["Final average for one image alone (sample, experts): 50.0 ± 24.8 %, n = 3 seeds"]
+    assert titles(accuracy.summary(runs[:1])) == [
+        "Final average for one image alone (sample, experts): 40.0 %, n = 1 seed"
+    ]
+    assert titles(accuracy.summary(runs)) == [
+        "Final average for one image alone (sample, experts): 50.0 ± 24.8 %, n = 3 seeds"
+    ]
 
 
 def test_the_right_task_is_weighed_by_test_images():
     table = [[1.0, 0.0], [0.5, 0.5]]
     assert accuracy.right_task(table, [100, 300]) == 0.625
-    picture = accuracy.routing({"batch-10-router": [[1.0, 0.0], [0.0, 1.0]], "sample-experts": table, "sample-router": table}, [100, 300])
+    picture = accuracy.routing(
+        {"batch-10-router": [[1.0, 0.0], [0.0, 1.0]], "sample-experts": table, "sample-router": table},
+        [100, 300],
+    )
     assert titles(picture)[:2] == [
-        "How often the right task is chosen for one image alone: 62.5 % by the experts, 62.5 % by the router; chance is 50 %",
+        (
+            "How often the right task is chosen for one image alone: 62.5 % by the experts, 62.5 % by the "
+            "router; chance is 50 %"
+        ),
         "batch-10, router: 100 % find their task",
     ]
 
@@ -363,22 +514,37 @@ def test_the_right_task_is_weighed_by_test_images():
 def test_batches_tell_ten_images_of_one_task_beside_ten_mixed_ones():
     picture = answering.batches(batched(**SIX), 5)
     assert titles(picture) == [
-        "10 images of one task: 93 % by both together; the same rule on mixed batches: 24 %; one image alone: 48 %",
+        (
+            "10 images of one task: 93 % by both together; the same rule on mixed batches: 24 %; one image "
+            "alone: 48 %"
+        ),
         "Batches of one task: accuracy rises from 48 % to 95 % (both)",
         "Batches of mixed tasks: accuracy falls from 48 % to 4.8 % (both)",
     ]
-    assert "router rises from 50 % to 92 %" in picture.alt and "experts, energy falls from 15 % to 1.5 %" in picture.alt
+    assert "router rises from 50 % to 92 %" in picture.alt
+    assert "experts, energy falls from 15 % to 1.5 %" in picture.alt
     only = answering.batches({"sizes": [2], "one task": {"experts": [0.3]}, "mixed": {"experts": [0.2]}}, 5)
-    assert titles(only)[0] == "2 images of one task: 30 % by the experts; the same rule on mixed batches: 20 %"
+    assert (
+        titles(only)[0] == "2 images of one task: 30 % by the experts; the same rule on mixed batches: 20 %"
+    )
     single = answering.batches({"sizes": [1], "one task": {"router": [0.3]}, "mixed": {"router": [0.3]}}, 1)
-    assert titles(single)[0] == "1 image of one task: 30 % by the router; the same rule on mixed batches: 30 %"
+    assert (
+        titles(single)[0] == "1 image of one task: 30 % by the router; the same rule on mixed batches: 30 %"
+    )
     assert titles(single)[1] == "Batches of one task: accuracy is 30 % (router)"
 
 
 def test_lines_of_batches_are_told_apart_without_colour_and_the_rule_in_use_is_drawn_once():
     one, mixed = answering.batches(batched(**SIX), 5).figure.axes
-    assert [line.get_label() for line in one.lines] == ["both", "experts, entropy (used)", "router", "experts, softmax", "experts, energy"]
-    assert len({line.get_marker() for line in one.lines}) == len({str(line._unscaled_dash_pattern) for line in one.lines}) == 5
+    assert [line.get_label() for line in one.lines] == [
+        "both",
+        "experts, entropy (used)",
+        "router",
+        "experts, softmax",
+        "experts, energy",
+    ]
+    assert len({line.get_marker() for line in one.lines}) == 5
+    assert len({str(line._unscaled_dash_pattern) for line in one.lines}) == 5
     assert [line.get_marker() for line in mixed.lines[:5]] == [line.get_marker() for line in one.lines]
     assert mixed.lines[5].get_ydata()[0] == 20 and len(mixed.lines) == 6  # one task of five
     tie = answering.batches(batched(**SIX | {"experts, softmax": SIX["experts"]}), 5).figure.axes[0]
@@ -392,10 +558,30 @@ BOTH = "classes compete, part of it is forgotten"
 @pytest.mark.parametrize(
     ("given", "alone", "by_sample", "given_the_task"),
     [
-        ([0.85, 0.85, 0.85], [0.85, 0.5, 0.45], "falls from 85 % to 45 %", "stays at 85 % given the task: classes compete, it is not forgotten"),
-        ([0.9, 0.8, 0.6], [0.85, 0.5, 0.45], "falls from 85 % to 45 %", "falls from 90 % to 60 % given the task: " + BOTH),
-        ([0.9, 0.8, 0.45], [0.85, 0.5, 0.45], "falls from 85 % to 45 %", "falls from 90 % to 45 % given the task: part of it is forgotten"),
-        ([0.8, 0.7, 0.9], [0.8, 0.8, 0.8], "stays at 80 %", "rises from 80 % to 90 % given the task: it is not forgotten"),
+        (
+            [0.85, 0.85, 0.85],
+            [0.85, 0.5, 0.45],
+            "falls from 85 % to 45 %",
+            "stays at 85 % given the task: classes compete, it is not forgotten",
+        ),
+        (
+            [0.9, 0.8, 0.6],
+            [0.85, 0.5, 0.45],
+            "falls from 85 % to 45 %",
+            "falls from 90 % to 60 % given the task: " + BOTH,
+        ),
+        (
+            [0.9, 0.8, 0.45],
+            [0.85, 0.5, 0.45],
+            "falls from 85 % to 45 %",
+            "falls from 90 % to 45 % given the task: part of it is forgotten",
+        ),
+        (
+            [0.8, 0.7, 0.9],
+            [0.8, 0.8, 0.8],
+            "stays at 80 %",
+            "rises from 80 % to 90 % given the task: it is not forgotten",
+        ),
     ],
 )
 def test_competition_concludes_only_what_the_first_task_shows(given, alone, by_sample, given_the_task):
@@ -406,7 +592,10 @@ def test_competition_concludes_only_what_the_first_task_shows(given, alone, by_s
 def test_competition_draws_the_first_task_thick_chance_dotted_and_the_best_answerer():
     picture = answering.competition(nine(4) | first_task([0.9] * 4, [0.9, 0.5, 0.4, 0.3]), 5)
     given, alone = picture.figure.axes[:2]
-    assert titles(picture)[1:] == ["oracle, both: first task stays at 90 %", "sample, both: first task falls from 90 % to 30 %"]
+    assert titles(picture)[1:] == [
+        "oracle, both: first task stays at 90 %",
+        "sample, both: first task falls from 90 % to 30 %",
+    ]
     assert len(given.lines) == 5 and len(alone.lines) == 6
     thick, chance = alone.lines[4:]
     assert thick.get_linewidth() > 2 * alone.lines[0].get_linewidth() and chance.get_linestyle() == ":"
@@ -415,44 +604,80 @@ def test_competition_draws_the_first_task_thick_chance_dotted_and_the_best_answe
     assert thick.get_xdata().tolist() == [5, 10, 15, 20] and alone.lines[2].get_xdata().tolist() == [15, 20]
     assert picture.alt.endswith("sample, both: tasks end at 30 % to 60 %; chance ends at 5 %.")
     old = titles(answering.competition(protocols(4), 5))
-    assert old[1:] == ["oracle, experts: first task stays at 99 %", "sample, experts: first task stays at 45 %"]
-    assert titles(answering.competition(nine(1), 5))[0] == "Among 5 classes the first task's accuracy is 43 % by sample and is 78 % given the task"
+    assert old[1:] == [
+        "oracle, experts: first task stays at 99 %",
+        "sample, experts: first task stays at 45 %",
+    ]
+    assert (
+        titles(answering.competition(nine(1), 5))[0]
+        == "Among 5 classes the first task's accuracy is 43 % by sample and is 78 % given the task"
+    )
 
 
 def test_memory_draws_ours_by_who_and_others_where_their_memory_is_known():
-    others = (Published("A", 20, "sample", "", stored=1000), Published("B", 30, "sample", "", stored=None), Published("C", 90, "oracle", ""))
-    picture = memory(POINTS, others, 100_000_000, 3000)
+    others = (
+        Published("A", 20, "sample", "", stored=1000),
+        Published("B", 30, "sample", "", stored=None),
+        Published("C", 90, "oracle", ""),
+    )
+    picture = cost(POINTS, others, 100_000_000, 3000)
     (axis,) = picture.figure.axes
-    assert titles(picture) == ["One image alone: 50.0 ± 1.0 % by both with 40 MB, 40 % of the training set's bytes; best of others: 30 % (B)"]
+    assert titles(picture) == [
+        (
+            "One image alone: 50.0 ± 1.0 % by both with 40 MB, 40 % of the training set's bytes; best of "
+            "others: 30 % (B)"
+        )
+    ]
     router, both, stored = (container[0] for container in axis.containers)
-    assert (router.get_xdata().tolist(), router.get_label()) == ([5, 20], "_nolegend_") and both.get_xdata().tolist() == [10, 40]
+    assert router.get_xdata().tolist() == [5, 20] and router.get_label() == "_nolegend_"
+    assert both.get_xdata().tolist() == [10, 40]
     assert router.get_marker() != both.get_marker() and router.get_linestyle() != both.get_linestyle()
     assert (stored.get_xdata(), stored.get_ydata(), stored.get_markerfacecolor()) == ([3], [20], "white")
     legend = [text.get_text() for text in axis.get_legend().get_texts()]
     assert legend == ["router", "both", "others': memory not stated", "others': number of images stored"]
-    assert [text.get_text() for text in axis.texts] == ["A, 1000", "as many bytes as\nthe training set (100 MB)", "B: 30 %"]
-    assert "router: 35 % with 5 MB, 40 % with 20 MB" in picture.alt and "A: 20 % with 3 MB of images; B: 30 % with memory not stated." in picture.alt
-    beyond = titles(memory([point("all", 250, 0.6)], (), 100_000_000, 3000))
-    assert beyond == ["One image alone: 60 % by all with 250 MB, 2.5 times the training set's bytes"]
+    assert [text.get_text() for text in axis.texts] == [
+        "A, 1000",
+        "as many bytes as\nthe training set (100 MB)",
+        "B: 30 %",
+    ]
+    assert "router: 35.0 % with 5 MB, 40.0 % with 20 MB" in picture.alt
+    assert "A: 20 % with 3 MB of images; B: 30 % with memory not stated." in picture.alt
+    beyond = titles(cost([point("all", 250, 0.6)], (), 100_000_000, 3000))
+    assert beyond == ["One image alone: 60.0 % by all with 250 MB, 2.5 times the training set's bytes"]
 
 
 def test_unknown_memory_is_named_in_groups_that_neither_span_far_nor_touch():
     close = tuple(Published(f"M{i}", 10 + i, "sample", "", stored=None) for i in range(8))
-    picture = memory([point("all", 10, 0.95)], close, 100_000_000, 3000)
+    picture = cost([point("all", 10, 0.95)], close, 100_000_000, 3000)
     (axis,) = picture.figure.axes
     labels = [text for text in axis.texts if text.get_text().startswith("M")]
-    assert [text.get_text() for text in labels] == ["M0, M1: 10 to 11 %", "M2, M3: 12 to 13 %", "M4, M5: 14 to 15 %", "M6, M7: 16 to 17 %"]
+    assert [text.get_text() for text in labels] == [
+        "M0, M1: 10 to 11 %",
+        "M2, M3: 12 to 13 %",
+        "M4, M5: 14 to 15 %",
+        "M6, M7: 16 to 17 %",
+    ]
     style.png(picture)
     boxes = [text.get_window_extent(picture.figure.canvas.get_renderer()) for text in labels]
-    assert not any(one.overlaps(other) for one, other in zip(boxes, boxes[1:])) and picture.figure.bbox.contains(*boxes[-1].max)
-    ticks = [line.get_ydata()[0] for line in axis.lines if line.get_xdata()[-1] == 1 and len(line.get_xdata()) == 2]
+    assert not touch(boxes) and picture.figure.bbox.contains(*boxes[-1].max)
+    ticks = [
+        line.get_ydata()[0] for line in axis.lines if line.get_xdata()[-1] == 1 and len(line.get_xdata()) == 2
+    ]
     assert ticks == list(range(10, 18))
 
 
 def test_search_pictures_name_the_choice_and_end_dropped_candidates():
-    assert titles(search.chosen(searched(3)))[0] == "Chosen most often: sparsity 0.9 (3 of 3 tasks), learning rate 0.01 (3 of 3 tasks)"
+    assert (
+        titles(search.chosen(searched(3)))[0]
+        == "Chosen most often: sparsity 0.9 (3 of 3 tasks), learning rate 0.01 (3 of 3 tasks)"
+    )
     picture = search.candidates(searched(3), 1)
-    assert titles(picture) == ["Task 2 chose sparsity 0.9, learning rate 0.01 (75 % in its last batches); half of its 3 rivals were gone by batch 10"]
+    assert titles(picture) == [
+        (
+            "Task 2 chose sparsity 0.9, learning rate 0.01 (75 % in its last batches); half of its 3 rivals "
+            "were gone by batch 10"
+        )
+    ]
     assert "1 at batch 5, 1 at batch 10, 2 at batch 20" in picture.alt
 
 
@@ -462,8 +687,11 @@ IDLE = {"R8": "mlp has no BatchNorm"}
 def test_worth_leads_with_what_matters_most_and_its_numbers():
     picture = audit.worth(worths(WORTH), ["R3", "R1", "R2"], IDLE, 5)
     assert titles(picture) == [
-        "What matters most in both codes, in points: R3 learning rate x 0.01 (-50 from ours, +31 in the release); "
-        "R1 labels choose the expert (+46 from ours, +0 in the release); R2 20 trials, many passes (+2 from ours, -10 in the release)",
+        (
+            "What matters most in both codes, in points: R3 learning rate x 0.01 (-50 from ours, +31 in the "
+            "release); R1 labels choose the expert (+46 from ours, +0 in the release); R2 20 trials, many "
+            "passes (+2 from ours, -10 in the release)"
+        ),
         "as each code answers",
         "oracle: the task is given",
     ]
@@ -483,7 +711,8 @@ def test_worth_draws_both_bases_of_each_shortcut_beside_its_name():
         assert list(off[0].get_xdata()) == pytest.approx([share * release for _, release in WORTH.values()])
         for row, (above, below) in enumerate(zip(on[0].get_ydata(), off[0].get_ydata(), strict=True)):
             assert row - 0.4 < above < row < below < row + 0.4
-        assert on[0].get_marker() != off[0].get_marker() and off[0].get_markerfacecolor() == "white" != on[0].get_markerfacecolor()
+        assert on[0].get_marker() != off[0].get_marker()
+        assert off[0].get_markerfacecolor() == "white" != on[0].get_markerfacecolor()
         assert "final average" in axis.get_xlabel()
         (bar, *_) = on[2][0].get_segments()
         assert bar[1, 0] - bar[0, 0] == pytest.approx(2 * 11.1)
@@ -507,10 +736,16 @@ def test_levels_say_that_the_protocols_differ_and_what_is_left_given_the_task():
     picture = audit.levels(codes(["R1", "R3"]))
     (axis,) = picture.figure.axes
     assert titles(picture) == [
-        "The release reads 80.0 ± 12.7 % and ours 40.0 ± 12.7 %, but by different protocols; given the task it is 90.0 ± 6.4 % and 70.0 ± 6.4 %"
+        (
+            "The release reads 80.0 ± 12.7 % and ours 40.0 ± 12.7 %, but by different protocols; given the "
+            "task it is 90.0 ± 6.4 % and 70.0 ± 6.4 %"
+        )
     ]
     rows = [tick.get_text() for tick in axis.get_yticklabels()]
-    assert rows == [f"{name} ({'probe-labelled' if name.startswith('release') else 'sample-experts'})" for name in codes(["R1", "R3"])]
+    assert rows == [
+        f"{name} ({'probe-labelled' if name.startswith('release') else 'sample-experts'})"
+        for name in codes(["R1", "R3"])
+    ]
     for name in codes(["R1", "R3"]):
         assert f"{name}: {80 if name.startswith('release') else 40}.0 ± 12.7 % by " in picture.alt
     answered, given = (container[0] for container in axis.containers)
@@ -521,13 +756,20 @@ def test_levels_say_that_the_protocols_differ_and_what_is_left_given_the_task():
 def test_one_row_repeated_has_no_backward_transfer_and_the_measured_one_has_its_own():
     picture = audit.backward([[0.9], [0.5, 0.8], [0.3, 0.4, 0.7]], "release, seed 0")
     assert titles(picture)[:3] == [
-        "release, seed 0: one row repeated makes backward transfer 0 by construction; measured, it is -50.0 points",
+        (
+            "release, seed 0: one row repeated makes backward transfer 0 by construction; measured, it is "
+            "-50.0 points"
+        ),
         "as the release builds it: backward transfer +0.0 points",
         "measured after each task: backward transfer -50.0 points",
     ]
-    repeated, measured = ([text.get_text() for text in axis.texts] for axis in picture.figure.axes[:2])
-    assert repeated == ["30", "30", "40", "30", "40", "70"] and measured == ["90", "50", "80", "30", "40", "70"]
-    assert picture.alt.endswith("Measured after task 1: 90 %; after task 2: 50 %, 80 %; after task 3: 30 %, 40 %, 70 %.")
+    repeated, measured = (
+        " ".join(text.get_text() for text in axis.texts) for axis in picture.figure.axes[:2]
+    )
+    assert repeated == "30 30 40 30 40 70" and measured == "90 50 80 30 40 70"
+    assert picture.alt.endswith(
+        "Measured after task 1: 90 %; after task 2: 50 %, 80 %; after task 3: 30 %, 40 %, 70 %."
+    )
     assert "measured, it is +10.0 points" in audit.backward([[0.5], [0.6, 0.9]], "x").alt
 
 
@@ -540,81 +782,124 @@ def crowded(picture):
     for axis in figure.axes:
         (left, right), (low, high) = sorted(axis.get_xlim()), sorted(axis.get_ylim())
         texts += [axis._left_title, axis.xaxis.label, axis.yaxis.label]
-        texts += [tick for tick in axis.get_xticklabels() if left <= tick.get_position()[0] <= right]  # those beyond are not drawn
+        # Those beyond are not drawn.
+        texts += [tick for tick in axis.get_xticklabels() if left <= tick.get_position()[0] <= right]
         texts += [tick for tick in axis.get_yticklabels() if low <= tick.get_position()[1] <= high]
-    straight = [text for text in texts if not text.get_rotation() % 90]  # the box around a slanted word is larger than the word
-    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in straight if text.get_visible() and text.get_text()]
+    # The box around a slanted word is larger than the word.
+    straight = [text for text in texts if not text.get_rotation() % 90]
+    shown = [text for text in straight if text.get_visible() and text.get_text()]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in shown]
     boxes += [("legend", legend.get_window_extent(renderer)) for legend in legends]
-    beyond = [text for text, box in boxes if not all(figure.bbox.padded(2).contains(*corner) for corner in (box.min, box.max))]
-    return [(one, other) for i, (one, box) in enumerate(boxes) for other, before in boxes[:i] if box.overlaps(before)] + beyond
+    frame = figure.bbox.padded(2)
+    beyond = [text for text, box in boxes if not (frame.contains(*box.min) and frame.contains(*box.max))]
+    pairs = [(one, before) for i, one in enumerate(boxes) for before in boxes[:i]]
+    return [(one, other) for (one, box), (other, before) in pairs if box.overlaps(before)] + beyond
 
 
 @pytest.mark.parametrize("count", [2, 5, 10])
 def test_nothing_of_an_audit_s_pictures_lies_on_anything_else(count):
     shortcuts = SHORTCUTS[:count]
-    for picture in (*(audit.worth(worths(shortcuts, half), shortcuts[:3], IDLE, 5) for half in (0.111, None)), audit.levels(codes(shortcuts))):
-        assert len(picture.figure.legends) + sum(axis.get_legend() is not None for axis in picture.figure.axes) == 1
+    for picture in (
+        *(audit.worth(worths(shortcuts, half), shortcuts[:3], IDLE, 5) for half in (0.111, None)),
+        audit.levels(codes(shortcuts)),
+    ):
+        legends = [axis.get_legend() for axis in picture.figure.axes if axis.get_legend() is not None]
+        assert len(picture.figure.legends) + len(legends) == 1
         assert crowded(picture) == []
 
 
 # Equal memory
 
+
 @pytest.mark.parametrize(("tasks", "count"), [(5, 2), (20, 8)])
 def test_nothing_of_the_pictures_of_equal_memory_and_of_depth_lies_on_anything_else(tasks, count):
     for picture in studied(tasks, count):
         assert crowded(picture) == []
-    for picture in (equal.stages(methods(count, seeds=1), [2] * 5), equal.over_memory(list(over(count, budgets=1, seeds=1)))):
+    for picture in (
+        memory.stages(methods(count, seeds=1), [2] * 5),
+        memory.over_memory(list(over(count, budgets=1, seeds=1))),
+    ):
         assert crowded(picture) == [] and "±" not in picture.alt
 
 
 def test_stages_rank_the_methods_after_the_last_task():
-    picture = equal.stages(methods(3), [50, 10, 10, 10, 10])
+    picture = memory.stages(methods(3), [50, 10, 10, 10, 10])
     (axis,) = picture.figure.axes
-    assert titles(picture) == ["After the last task: WA 60.0 ± 5.0 %, iCaRL 55.0 ± 5.0 %, replay 50.0 ± 5.0 %"]
-    assert titles(equal.stages(methods(2, seeds=1), [2] * 5)) == ["After the last task: iCaRL 55.0 %, replay 50.0 %"]
+    assert titles(picture) == [
+        "After the last task: WA 60.0 ± 5.0 %, iCaRL 55.0 ± 5.0 %, replay 50.0 ± 5.0 %"
+    ]
+    assert titles(memory.stages(methods(2, seeds=1), [2] * 5)) == [
+        "After the last task: iCaRL 55.0 %, replay 50.0 %"
+    ]
     assert [container.get_label() for container in axis.containers] == ["replay", "iCaRL", "WA"]
     for container, method in zip(axis.containers, EIGHT, strict=False):
         assert container[0].get_xdata().tolist() == [50, 60, 70, 80, 90]  # the first task may be larger
         assert list(container[0].get_ydata()) == pytest.approx(100 * np.linspace(0.9, LAST[method], 5))
     assert len({container[0].get_marker() for container in axis.containers}) == 3
-    assert "replay: 90, 80, 69, 58, 48; iCaRL" in picture.alt  # of the first seed, which is 2 points below the middle one
+    # Of the first seed, which is 2 points below the middle one.
+    assert "replay: 90, 80, 69, 58, 48; iCaRL" in picture.alt
 
 
 def test_areas_over_memory_are_those_of_the_lines_whatever_their_order():
-    lines = [("replay", [2**20, 3 * 2**20], [[0.5], [0.7]], [[0.4], [0.6]]), ("memo", [2**20, 3 * 2**20], [[0.6], [0.8]], [[0.5], [0.75]])]
-    picture = equal.over_memory(lines)
-    assert titles(picture) == ["Area under last accuracy over memory (AUC-L): replay 1.00, MEMO 1.25", "average accuracy", "last accuracy"]
+    lines = [
+        ("replay", [2**20, 3 * 2**20], [[0.5], [0.7]], [[0.4], [0.6]]),
+        ("memo", [2**20, 3 * 2**20], [[0.6], [0.8]], [[0.5], [0.75]]),
+    ]
+    picture = memory.over_memory(lines)
+    assert titles(picture) == [
+        "Area under last accuracy over memory (AUC-L): replay 1.00, MEMO 1.25",
+        "average accuracy",
+        "last accuracy",
+    ]
     average, last = picture.figure.axes
-    assert average.containers[0][0].get_xdata().tolist() == [1, 3] and average.containers[1][0].get_ydata().tolist() == pytest.approx([60, 80])
+    assert average.containers[0][0].get_xdata().tolist() == [1, 3]
+    assert average.containers[1][0].get_ydata().tolist() == pytest.approx([60, 80])
     assert last.containers[1][0].get_ydata().tolist() == pytest.approx([50, 75])
     assert "MEMO: 1.00 MiB 60.0 % average, 50.0 % last, 3.00 MiB 80.0 % average, 75.0 % last." in picture.alt
     turned = [(method, *(values[::-1] for values in rest)) for method, *rest in lines]
-    assert titles(equal.over_memory(turned))[0] == titles(picture)[0]
+    assert titles(memory.over_memory(turned))[0] == titles(picture)[0]
 
 
 def test_where_methods_have_other_budgets_the_best_is_named_with_its_own():
-    lines = [("replay", [3 * 2**20, 2**20], [[0.7], [0.5]], [[0.6], [0.4]]), ("wa", [3 * 2**20], [[0.8]], [[0.5]])]
-    assert titles(equal.over_memory(lines))[0] == "replay is best after the last task, 60.0 %, with 3.00 MiB"
+    lines = [
+        ("replay", [3 * 2**20, 2**20], [[0.7], [0.5]], [[0.6], [0.4]]),
+        ("wa", [3 * 2**20], [[0.8]], [[0.5]]),
+    ]
+    assert titles(memory.over_memory(lines))[0] == "replay is best after the last task, 60.0 %, with 3.00 MiB"
     single = [("memo", [2**20], [[0.5, 0.6]], [[0.3, 0.4]]), ("der", [2**21], [[0.5, 0.6]], [[0.2, 0.3]])]
-    assert titles(equal.over_memory(single))[0] == "MEMO is best after the last task, 35.0 %, with 1.00 MiB"
+    assert titles(memory.over_memory(single))[0] == "MEMO is best after the last task, 35.0 %, with 1.00 MiB"
 
 
 def test_confusions_say_how_many_old_images_are_answered_as_new():
-    picture = equal.confusion(methods(6))
+    picture = memory.confusion(methods(6))
     finding = "Images of old classes answered as one of the newest task: 90 % with finetune, 40 % with iCaRL"
-    assert titles(picture)[:7] == [finding, "replay: 50 %", "iCaRL: 40 %", "WA: 40 %", "DER: 60 %", "MEMO: 40 %", "finetune: 90 %"]
+    assert titles(picture)[:7] == [
+        finding,
+        "replay: 50 %",
+        "iCaRL: 40 %",
+        "WA: 40 %",
+        "DER: 60 %",
+        "MEMO: 40 %",
+        "finetune: 90 %",
+    ]
     axes = picture.figure.axes
-    np.testing.assert_allclose(axes[0].images[0].get_array(), 10 * np.array(trained("replay")[0]["confusion"]))  # 10 images a class, in %
+    counts = np.array(trained("replay")[0]["confusion"])
+    np.testing.assert_allclose(axes[0].images[0].get_array(), 10 * counts)  # 10 images a class, in %
     assert [axis.axison for axis in axes[:8]] == [True] * 6 + [False] * 2
-    tasks_of_the_first_seed = [report | {"confusion": np.eye(10, dtype=int).tolist()} for report in trained("wa")]
-    assert "0 % with WA" in equal.confusion({"replay": trained("replay"), "wa": tasks_of_the_first_seed}).alt
+    none = [report | {"confusion": np.eye(10, dtype=int).tolist()} for report in trained("wa")]
+    assert "0 % with WA" in memory.confusion({"replay": trained("replay"), "wa": none}).alt
 
 
 def test_the_account_counts_every_byte_and_marks_what_is_published():
     runs = methods(2) | {"focil": trained("focil")}
-    picture = equal.account(runs, image_bytes=10_000)
+    picture = memory.counted(runs, image_bytes=10_000)
     (axis,) = picture.figure.axes
-    assert titles(picture) == ["Everything counted, FOCIL takes 11.28 MB, as much as 1,128 stored images; the published account says 6.00 MB"]
+    assert titles(picture) == [
+        (
+            "Everything counted, FOCIL takes 11.28 MB, as much as 1,128 stored images; the published account"
+            " says 6.00 MB"
+        )
+    ]
     bars = {container.get_label(): [bar.get_width() for bar in container] for container in axis.containers}
     np.testing.assert_allclose(bars["networks"], [4, 4, 1])
     np.testing.assert_allclose(bars["masks, statistics, router, held batches"], [0, 0, 10.2504])
@@ -627,12 +912,15 @@ def test_the_account_counts_every_byte_and_marks_what_is_published():
 def test_a_teacher_has_a_part_of_its_own():
     report = trained("wa")[0]
     counted = {"counted": COUNTED | {"teacher": 4_000_000}, "published": report["memory"][0]["published"]}
-    picture = equal.account({"replay": trained("replay"), "wa": [report | {"memory": [counted]}]}, 10_000)
-    bars = {container.get_label(): [bar.get_width() for bar in container] for container in picture.figure.axes[0].containers}
-    assert bars["teacher (while learning)"] == pytest.approx([0, 4]) and "WA takes 10.09 MB" in titles(picture)[0]
+    picture = memory.counted({"replay": trained("replay"), "wa": [report | {"memory": [counted]}]}, 10_000)
+    (axis,) = picture.figure.axes
+    bars = {container.get_label(): [bar.get_width() for bar in container] for container in axis.containers}
+    assert bars["teacher (while learning)"] == pytest.approx([0, 4])
+    assert "WA takes 10.09 MB" in titles(picture)[0]
 
 
 # Depth
+
 
 @pytest.mark.parametrize(
     ("deep", "words"),
@@ -643,56 +931,81 @@ def test_a_teacher_has_a_part_of_its_own():
     ],
 )
 def test_blocks_say_how_far_the_deepest_moves_in_all_and_per_weight(deep, words):
-    picture = depth.blocks({"der": noted(deep=deep), "memo": noted()})
+    picture = layers.blocks({"der": noted(deep=deep), "memo": noted()})
     assert titles(picture)[0] == f"While DER learns a later task, {words}"
-    assert titles(picture)[1:] == ["gradient norm", "shift of the weights", "gradient per weight", "shift per weight"]
+    assert titles(picture)[1:] == [
+        "gradient norm",
+        "shift of the weights",
+        "gradient per weight",
+        "shift per weight",
+    ]
     shift = picture.figure.axes[1]
-    means = {line.get_label(): line.get_ydata() for line in shift.lines if not line.get_label().startswith("_")}
+    lines = [line for line in shift.lines if not line.get_label().startswith("_")]
+    means = {line.get_label(): line.get_ydata() for line in lines}
     np.testing.assert_allclose(means["MEMO"], np.linspace(1, 4, 4))
-    assert f"DER, shift of the weights: stem 1, stage1 {1 + (deep - 1) / 3:.2g}, " in picture.alt and shift.get_yscale() == "log"
+    assert shift.get_yscale() == "log"
+    assert f"DER, shift of the weights: stem 1, stage1 {1 + (deep - 1) / 3:.2g}, " in picture.alt
 
 
 def test_the_first_task_is_not_among_the_later_ones():
     seeds = [[noted(deep=9)[0][0], *noted(deep=2)[0][1:]]]
-    names, values = depth.means(seeds, "shift")
-    assert names == ["stem", "stage1", "stage2", "stage3"] and values.tolist() == pytest.approx(np.linspace(1, 2, 4))
+    names, values = layers.means(seeds, "shift")
+    assert names == ["stem", "stage1", "stage2", "stage3"]
+    assert values.tolist() == pytest.approx(np.linspace(1, 2, 4))
 
 
 def test_a_block_that_is_frozen_has_no_number():
-    frozen = [[tasks[0], *({name: found for name, found in task.items() if name == "stage3"} for task in tasks[1:])] for tasks in noted()]
-    picture = depth.blocks({"der": noted(), "memo": frozen})
+    frozen = [[tasks[0], *({"stage3": task["stage3"]} for task in tasks[1:])] for tasks in noted()]
+    picture = layers.blocks({"der": noted(), "memo": frozen})
     style.png(picture)
     assert "nan" not in picture.alt and "MEMO, shift of the weights: stage3 4" in picture.alt
-    assert "nan" not in titles(depth.blocks({"memo": frozen}))[0]
+    assert "nan" not in titles(layers.blocks({"memo": frozen}))[0]
 
 
 def test_similarity_compares_the_shallow_with_the_deep_and_says_which_is_more_alike():
-    picture = depth.similarity({"der": alike(3), "memo": alike(3, shallow=1.0)})
-    assert titles(picture)[0].startswith("Networks of different tasks see alike where they are shallow (CKA 0.")
-    assert titles(picture)[0].endswith("and differ where they are deep (0.45)")
-    assert "DER stage3 0.45" in picture.alt and "MEMO stage3 0.48" in picture.alt  # the pool after it is not shown
-    turned = titles(depth.similarity({"memo": alike(3, 0.2, 0.8)}))[0]
-    assert turned.startswith("Networks of different tasks see no less alike where they are deep (CKA 0.65) than where they are shallow (0.")
+    picture = layers.similarity({"der": alike(3), "memo": alike(3, shallow=1.0)})
+    finding = titles(picture)[0]
+    assert finding.startswith("Networks of different tasks see alike where they are shallow (CKA 0.")
+    assert finding.endswith("and differ where they are deep (0.45)")
+    # The pool after it is not shown.
+    assert "DER stage3 0.45" in picture.alt and "MEMO stage3 0.48" in picture.alt
+    turned = titles(layers.similarity({"memo": alike(3, 0.2, 0.8)}))[0]
+    assert turned.startswith(
+        "Networks of different tasks see no less alike where they are deep (CKA 0.65) than where they are "
+        "shallow (0."
+    )
 
 
 def test_similarity_of_a_network_of_two_blocks_shows_both():
-    picture = depth.similarity({"der": alike(3, 0.9, 0.1, ("block1", "block2", "pool"))})
+    picture = layers.similarity({"der": alike(3, 0.9, 0.1, ("block1", "block2", "pool"))})
     assert titles(picture)[1:3] == ["DER, block1: 0.90 between tasks", "DER, block2: 0.50 between tasks"]
 
 
 def test_experts_say_where_they_see_alike():
-    layers = [f"stages.{i}.conv.weight" for i in range(3)]
-    picture = depth.experts([alike(2, 0.9, 0.3, layers), alike(2, 0.7, 0.5, layers)])
-    assert titles(picture) == ["FOCIL's experts see alike in the first layer (CKA 0.80) and differ in the last (0.40)"]
+    names = [f"stages.{i}.conv.weight" for i in range(3)]
+    picture = layers.experts([alike(2, 0.9, 0.3, names), alike(2, 0.7, 0.5, names)])
+    assert titles(picture) == [
+        "FOCIL's experts see alike in the first layer (CKA 0.80) and differ in the last (0.40)"
+    ]
     assert picture.alt.endswith("stages.0.conv 0.80, stages.1.conv 0.60, stages.2.conv 0.40.")
     (axis,) = picture.figure.axes
     np.testing.assert_allclose(axis.lines[-1].get_ydata(), [0.8, 0.6, 0.4])
-    assert len(axis.lines) == 3 and [tick.get_text() for tick in axis.get_xticklabels()] == [name.removesuffix(".weight") for name in layers]
-    assert "and agree in the last (0.90)" in titles(depth.experts([alike(2, 0.5, 0.9, layers)]))[0]
+    ticks = [tick.get_text() for tick in axis.get_xticklabels()]
+    assert len(axis.lines) == 3 and ticks == [name.removesuffix(".weight") for name in names]
+    assert "and agree in the last (0.90)" in titles(layers.experts([alike(2, 0.5, 0.9, names)]))[0]
 
 
 @pytest.mark.parametrize(
-    ("share", "words"), [(0, "0 %"), (1, "100 %"), (0.0001, "< 0.1 %"), (0.9999, "> 99.9 %"), (0.5, "50 %"), (0.123, "12.3 %"), (0.0005, "0.1 %")]
+    ("share", "words"),
+    [
+        (0, "0 %"),
+        (1, "100 %"),
+        (0.0001, "< 0.1 %"),
+        (0.9999, "> 99.9 %"),
+        (0.5, "50 %"),
+        (0.123, "12.3 %"),
+        (0.0005, "0.1 %"),
+    ],
 )
 def test_percent_never_rounds_to_none_or_all(share, words):
     assert parts.percent(share) == words
@@ -705,7 +1018,9 @@ def test_task_ticks_are_few_and_inside():
 
 
 def test_png_is_deterministic_and_carries_the_alternative_text(tmp_path):
-    first, second = (style.save(accuracy.curves(protocols(5)), tmp_path / name) for name in ("a.png", "b.png"))
+    first, second = (
+        style.save(accuracy.curves(protocols(5)), tmp_path / name) for name in ("a.png", "b.png")
+    )
     assert first.read_bytes() == second.read_bytes()
     assert Image.open(first).text["Description"] == accuracy.curves(protocols(5)).alt
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]

@@ -5,9 +5,9 @@ import hashlib
 
 import pytest
 
-from focil import files
-from focil.errors import FocilError
-from focil.files import WriteError, atomic_path, file_digest
+from focil.base import files
+from focil.base.errors import FocilError
+from focil.base.files import WriteError, atomic_path, file_digest
 
 
 def names(folder):
@@ -52,7 +52,10 @@ def test_an_interrupted_write_leaves_what_was_there(target, error):
 
 def test_a_disk_that_fills_up_on_renaming(target, monkeypatch):
     monkeypatch.setattr(files.os, "replace", full_disk)
-    with pytest.raises(WriteError, match=r"disk filled up.*result\.json.*\d+ MiB are free.*Make room"), atomic_path(target) as part:
+    with (
+        pytest.raises(WriteError, match=r"disk filled up.*result\.json.*\d+ MiB are free.*Make room"),
+        atomic_path(target) as part,
+    ):
         part.write_text("new")
     assert target.read_text() == "old"
     assert names(target.parent) == ["result.json"]
@@ -67,9 +70,13 @@ def test_a_disk_that_fills_up_while_writing(target):
 
 
 def test_a_folder_that_is_missing_is_explained(tmp_path):
-    with pytest.raises(WriteError, match=r"could not be written.*expected a folder that can be written to.*--out"):
-        with atomic_path(tmp_path / "nowhere" / "x.json") as part:
-            part.write_text("new")
+    with (
+        pytest.raises(
+            WriteError, match=r"could not be written.*expected a folder that can be written to.*--out"
+        ),
+        atomic_path(tmp_path / "nowhere" / "x.json") as part,
+    ):
+        part.write_text("new")
     assert names(tmp_path) == []
     assert issubclass(WriteError, FocilError)
 

@@ -9,15 +9,19 @@ from conftest import separable
 from torch import nn
 
 import focil
-from focil.evaluation import Evaluation, ForgettingError, identity, verify
-from focil.stream import class_order
+from focil.evaluation.frozen import ForgettingError, FrozenEvaluation, identity, verify
+from focil.router import routed
 
 
 def learn(data, backbone="mlp", tasks=3, seed=0, upto=None, **options):
-    """A stream and a method that has learned its tasks."""
-    stream = focil.Stream(data, class_order(data, tasks, seed), seed)
-    settings = focil.FocilOptions(**{"sparsities": (0.5, 0.8), "learning_rates": (0.02, 0.1), "first_rung": 2} | options)
-    method = focil.Focil(backbone, data.image_shape, tasks, data.num_classes // tasks, seed, settings)
+    """A stream and a method that has learned its tasks; with a router unless the options say none."""
+    stream = focil.Stream(data, focil.class_order(data, tasks, seed), seed)
+    settings = focil.RoutedOptions(
+        **{"sparsities": (0.5, 0.8), "learning_rates": (0.02, 0.1), "first_rung": 2} | options
+    )
+    method = routed.kind_of(settings)(
+        backbone, data.image_shape, tasks, data.num_classes // tasks, seed, settings
+    )
     for task in list(stream)[:upto]:
         method.learn(task)
     return stream, method
@@ -54,31 +58,39 @@ def test_resnet18_learns_a_task_and_scores_one_image_alone():
     stream, method = learn(data, "resnet18", tasks=2, sparsities=(0.5,), learning_rates=(0.01,))
     images = stream.prepare(stream.test)
     assert accuracy(stream, method) > 0.75
-    together, alone = method.scores(images[:8]), torch.cat([method.scores(image[None]) for image in images[:8]])
-    torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)  # statistics are the expert's, not the batch's
+    together, alone = (
+        method.scores(images[:8]),
+        torch.cat([method.scores(image[None]) for image in images[:8]]),
+    )
+    torch.testing.assert_close(
+        together, alone, rtol=1e-3, atol=1e-4
+    )  # statistics are the expert's, not the batch's
 
 
 @pytest.mark.parametrize("backbone", ["mlp", Convolutions])
 def test_nothing_of_an_expert_changes_when_later_tasks_are_learned(backbone, data):
-    stream = focil.Stream(data, class_order(data, 3, 0), 0)
+    stream = focil.Stream(data, focil.class_order(data, 3, 0), 0)
     options = focil.FocilOptions(sparsities=(0.5,), learning_rates=(0.1, 0.2), first_rung=2, weight_decay=0.1)
     method = focil.Focil(backbone, data.image_shape, 3, 2, 0, options)
     images = stream.prepare(stream.test)
     first, owned = [], []
     for task in stream:
         method.learn(task)
-        for then, now in zip(owned, owned_weights(method)):
+        for then, now in zip(owned, owned_weights(method), strict=False):
             assert torch.equal(then, now)
         assert verify(method, first, images) == task.index
         first.append(identity(method, task.index, images))
         owned = owned_weights(method)
-    assert all(mask.trainable_share < 1 for mask in method.ledger.claimed[1:])  # later experts do use older connections
+    assert all(
+        mask.trainable_share < 1 for mask in method.ledger.claimed[1:]
+    )  # later experts do use older connections
 
 
 def owned_weights(method):
     """The owned connections' values, task by task."""
     return [
-        torch.cat([method.store[name].flatten()[positions] for name, positions in mask.new.items()]) for mask in method.ledger.claimed
+        torch.cat([method.store[name].flatten()[positions] for name, positions in mask.new.items()])
+        for mask in method.ledger.claimed
     ]
 
 
@@ -93,10 +105,17 @@ def test_the_check_fails_for_one_unit_in_the_last_place(part, data):
         name, positions = next((n, p) for n, p in expert.mask.new.items() if len(p))
         changed = copy.copy(expert.mask.new) | {name: positions[1:]}
         method.experts[0] = copy.copy(expert)
-        object.__setattr__(method.experts[0], "mask", type(expert.mask)(0, expert.mask.density, changed, expert.mask.reused))
+        object.__setattr__(
+            method.experts[0], "mask", type(expert.mask)(0, expert.mask.density, changed, expert.mask.reused)
+        )
     else:
         name = "last.weight"
-        tensor = {"weight": method.store[name], "head": expert.head, "own": expert.own["norm.running_var"], "calibration": expert.calibration}[part]
+        tensor = {
+            "weight": method.store[name],
+            "head": expert.head,
+            "own": expert.own["norm.running_var"],
+            "calibration": expert.calibration,
+        }[part]
         at = int(expert.mask.new[name][0]) if part == "weight" else 0
         flat = tensor.view(-1)
         flat[at] = torch.nextafter(flat[at], torch.tensor(np.inf, dtype=flat.dtype))
@@ -131,14 +150,14 @@ def test_own_tensors_are_not_shared_between_experts(data):
 
 def test_a_state_restores_every_expert_bit_for_bit(data):
     stream, method = learn(data, Convolutions, upto=2)
-    other = focil.Focil(Convolutions, data.image_shape, 3, 2, 0, method.options)
+    other = focil.RoutedFocil(Convolutions, data.image_shape, 3, 2, 0, method.options)
     other.load(copy.deepcopy(method.state()))
     images = stream.prepare(stream.test)
     assert torch.equal(method.scores(images), other.scores(images))
     assert [method.fingerprint(e) for e in (0, 1)] == [other.fingerprint(e) for e in (0, 1)]
     third = list(stream)[2]
     method.learn(third)
-    again = list(focil.Stream(data, class_order(data, 3, 0), 0))[2]
+    again = list(focil.Stream(data, focil.class_order(data, 3, 0), 0))[2]
     other.learn(again)
     assert method.fingerprint(2) == other.fingerprint(2)
 
@@ -161,7 +180,7 @@ def test_seeds_differ_and_repeat(data):
 @pytest.mark.parametrize("router", ["patches", "none"])
 def test_answering_one_image_alone_is_what_sample_measures(router, data):
     stream, method = learn(data, upto=0, router=router, router_megabytes=0.05)
-    judge = Evaluation(stream, 0, "entropy", calibrated=True)
+    judge = FrozenEvaluation(stream, 0)
     for each in stream:
         method.learn(each)
         judge.after(method, each.index)
@@ -177,6 +196,8 @@ def test_answering_one_image_alone_is_what_sample_measures(router, data):
 def test_with_a_router_only_one_expert_is_asked(data, monkeypatch):
     stream, method = learn(data, router_megabytes=0.05)
     asked, scores = [], method.scores
-    monkeypatch.setattr(method, "scores", lambda images, experts: asked.extend(experts) or scores(images, experts))
+    monkeypatch.setattr(
+        method, "scores", lambda images, experts: asked.extend(experts) or scores(images, experts)
+    )
     method.answer(stream.prepare(stream.test)[:1])
     assert len(asked) == 1

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from focil.layers import Watch, cka, cka_matrix, gram
+from focil.memo.layers import Watch, cka, cka_matrix, gram
 
 
 def gaussian(count, size, seed):
@@ -14,19 +14,31 @@ def gaussian(count, size, seed):
 
 
 def similarity(one, other):
-    """Linear CKA from features, not from inner products of images (Kornblith et al., equation 4 and the line below it)."""
+    """Linear CKA from features, not from inner products of images (Kornblith et al., equation 4 and the
+    line below it)."""
     x, y = (features.double() - features.double().mean(0) for features in (one, other))
     return float((y.T @ x).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm()))
 
 
 # CKA
 
+
 def test_cka_is_1_with_itself_and_up_to_rotation_scale_and_shift():
     x = gaussian(80, 6, 0)
     rotation = torch.linalg.qr(gaussian(6, 6, 1).double()).Q.float()
-    for other in (x, x @ rotation, 7 * x, -x, x + torch.arange(6), x[:, [3, 1, 2, 0, 5, 4]], torch.cat([x, torch.zeros(80, 4)], 1)):
+    for other in (
+        x,
+        x @ rotation,
+        7 * x,
+        -x,
+        x + torch.arange(6),
+        x[:, [3, 1, 2, 0, 5, 4]],
+        torch.cat([x, torch.zeros(80, 4)], 1),
+    ):
         assert cka(gram(x), gram(other)) == pytest.approx(1, abs=1e-5)
-    assert cka(gram(x), gram(x * torch.tensor([1, 1, 1, 1, 1, 30]))) < 0.9  # it does see how axes are stretched
+    assert (
+        cka(gram(x), gram(x * torch.tensor([1, 1, 1, 1, 1, 30]))) < 0.9
+    )  # it does see how axes are stretched
 
 
 def test_cka_is_low_for_what_has_nothing_in_common():
@@ -36,7 +48,9 @@ def test_cka_is_low_for_what_has_nothing_in_common():
 def test_cka_of_inner_products_is_that_of_features():
     shared = gaussian(50, 3, 2)
     x, y = torch.cat([shared, gaussian(50, 2, 3)], 1), torch.cat([shared, gaussian(50, 5, 4)], 1)
-    assert 0.2 < similarity(x, y) < 0.95 and cka(gram(x), gram(y)) == pytest.approx(similarity(x, y), abs=1e-5)  # gram rounds to float32
+    assert 0.2 < similarity(x, y) < 0.95 and cka(gram(x), gram(y)) == pytest.approx(
+        similarity(x, y), abs=1e-5
+    )  # gram rounds to float32
 
 
 def test_maps_are_compared_whole():
@@ -48,11 +62,18 @@ def test_maps_are_compared_whole():
 def test_the_matrix_is_that_of_every_two():
     grams = [gram(gaussian(40, 3, seed)) for seed in range(3)]
     found = cka_matrix(iter(grams))
-    assert [[found[i][j] == pytest.approx(cka(grams[i], grams[j])) for j in range(3)] for i in range(3)] == [[True] * 3] * 3
-    assert all(found[i][i] == pytest.approx(1, abs=1e-6) and found[i][j] == pytest.approx(found[j][i]) for i in range(3) for j in range(3))
+    assert [[found[i][j] == pytest.approx(cka(grams[i], grams[j])) for j in range(3)] for i in range(3)] == [
+        [True] * 3
+    ] * 3
+    assert all(
+        found[i][i] == pytest.approx(1, abs=1e-6) and found[i][j] == pytest.approx(found[j][i])
+        for i in range(3)
+        for j in range(3)
+    )
 
 
 # Gradients and shifts
+
 
 class Slopes(nn.Module):
     """Weights whose gradient is 1 each, whatever they are: the loss is their sum."""
@@ -84,7 +105,13 @@ def test_gradient_and_shift_are_what_can_be_counted_by_hand():
     moved = 2 * 7 * 0.1  # two epochs after the first, 0.1 x (3 + 4) each
     for name, weights in (("shallow", 1), ("deep", 9)):
         norm = weights**0.5
-        expected = {"weights": weights, "gradient": norm * root, "gradient_per_weight": root, "shift": norm * moved, "shift_per_weight": moved}
+        expected = {
+            "weights": weights,
+            "gradient": norm * root,
+            "gradient_per_weight": root,
+            "shift": norm * moved,
+            "shift_per_weight": moved,
+        }
         assert found[name] == pytest.approx(expected, rel=1e-5)
 
 

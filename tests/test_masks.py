@@ -1,4 +1,5 @@
-"""Masks: ERK's exact counts, capacity that lasts until the last task, and a ledger that can be rebuilt from its records."""
+"""Masks: ERK's exact counts, capacity that lasts until the last task, and a ledger that can be rebuilt
+from its records."""
 
 import json
 from dataclasses import replace
@@ -11,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from focil.backbones import ResNet18, masked_shapes
-from focil.errors import FocilError
+from focil.base.errors import FocilError
 from focil.masks import FREE, Ledger, Mask, MaskMismatch, erk_counts, erk_densities
 
 MLP = {"layers.0.weight": (300, 784), "layers.1.weight": (100, 300)}
@@ -28,7 +29,9 @@ def sizes(of):
 def ledger_of(tasks, density, of=SMALL, seed=0, allocation="planned"):
     ledger = Ledger(of, tasks, seed, allocation)
     for task in range(tasks):
-        ledger.claim(ledger.draw(density[task % len(density)] if isinstance(density, (list, tuple)) else density))
+        ledger.claim(
+            ledger.draw(density[task % len(density)] if isinstance(density, (list, tuple)) else density)
+        )
     return ledger
 
 
@@ -40,6 +43,7 @@ def resnet18(shrink=1):
 
 
 # ERK
+
 
 @settings(max_examples=150, deadline=None)
 @given(shapes, densities)
@@ -61,7 +65,9 @@ def test_counts_are_exact(of, density):
     quotas = np.array(erk_densities(of, density)) * sizes(of)
     assert counts.sum() == round(density * int(sizes(of).sum()))
     assert (counts >= 0).all() and (counts <= sizes(of)).all()
-    assert (np.abs(counts - quotas) < 1 + 1e-6).all()  # a remainder moves one connection at most; 1e-6: rounding of quotas
+    assert (
+        np.abs(counts - quotas) < 1 + 1e-6
+    ).all()  # a remainder moves one connection at most; 1e-6: rounding of quotas
 
 
 def test_a_dense_layer_gives_its_excess_to_the_others():
@@ -78,7 +84,8 @@ def test_everything_is_dense_at_density_one():
 
 
 def test_the_stem_and_shortcuts_of_resnet18_are_nearly_dense():
-    # METHOD §1.1: between 0.55 and 1 from a density of 0.05 on, hence used up soon unless capacity is planned.
+    # METHOD §1.1: between 0.55 and 1 from a density of 0.05 on, hence used up soon unless capacity is
+    # planned.
     for density in (0.05, 0.10):
         found = dict(zip(resnet18(), erk_densities(list(resnet18().values()), density), strict=True))
         assert found["stem.0.weight"] >= 0.55 and found["stages.1.0.shortcut.0.weight"] >= 0.55
@@ -97,6 +104,7 @@ def test_a_backbone_without_layers_is_explained():
 
 
 # Drawing
+
 
 @settings(max_examples=50, deadline=None)
 @given(
@@ -124,7 +132,9 @@ def test_who_owns_what(of, wanted, seed, allocation):
             if allocation == "independent":
                 assert positions.size == counts[name]
             else:
-                assert len(new) >= min(counts[name], size // len(wanted))  # an equal part of the layer at least
+                assert len(new) >= min(
+                    counts[name], size // len(wanted)
+                )  # an equal part of the layer at least
                 # short of its count only if it uses every connection of the older tasks
                 assert positions.size == counts[name] or reused == owned[name]
             owned[name] |= new
@@ -145,7 +155,7 @@ def test_masks_of_several_densities_for_one_task_are_nested(allocation):
     ledger = Ledger(MLP, 5, 3, allocation)
     for _ in range(5):
         masks = [ledger.draw(density) for density in (0.02, 0.04, 0.06, 0.08, 0.10)]
-        for sparse, dense in zip(masks, masks[1:]):
+        for sparse, dense in zip(masks, masks[1:], strict=True):
             assert sparse.size < dense.size
             for name in MLP:
                 assert set(sparse.new[name]) <= set(dense.new[name])
@@ -166,13 +176,21 @@ def test_masks_are_random_in_every_task_and_seed():
 
 # Capacity: the last task still has connections to train
 
+
 def planned_share(of, density, tasks):
     """METHOD §1.2: min(d, 1/T) of every layer free, the rest re-used."""
     found, count = np.array(erk_densities(list(of.values()), density)), sizes(of.values())
     return (np.minimum(found, 1 / tasks) * count).sum() / (found * count).sum()
 
 
-BAR = [(20, 0.02, 0.84), (20, 0.05, 0.70), (20, 0.10, 0.50), (100, 0.02, 0.50), (100, 0.05, 0.20), (100, 0.10, 0.10)]
+BAR = [
+    (20, 0.02, 0.84),
+    (20, 0.05, 0.70),
+    (20, 0.10, 0.50),
+    (100, 0.02, 0.50),
+    (100, 0.05, 0.20),
+    (100, 0.10, 0.10),
+]
 
 
 @pytest.mark.parametrize("tasks, density, share", BAR)
@@ -200,12 +218,21 @@ def independent_share(of, density, tasks):
     return ((1 - found) ** (tasks - 1) * found * count).sum() / (found * count).sum()
 
 
-STARVED = [(20, 0.02, 0.54), (20, 0.05, 0.32), (20, 0.10, 0.15), (100, 0.02, 0.15), (100, 0.05, 0.02), (100, 0.10, 0.001)]
+STARVED = [
+    (20, 0.02, 0.54),
+    (20, 0.05, 0.32),
+    (20, 0.10, 0.15),
+    (100, 0.02, 0.15),
+    (100, 0.05, 0.02),
+    (100, 0.10, 0.001),
+]
 
 
 @pytest.mark.parametrize("tasks, density, share", STARVED)
 def test_independent_masks_starve_late_tasks(tasks, density, share):
-    assert independent_share(resnet18(), density, tasks) == pytest.approx(share, abs=0.006)  # METHOD §1.2, two digits
+    assert independent_share(resnet18(), density, tasks) == pytest.approx(
+        share, abs=0.006
+    )  # METHOD §1.2, two digits
     if tasks == 20:
         of = resnet18(shrink=8)
         mask = ledger_of(tasks, density, of, allocation="independent").claimed[-1]
@@ -215,6 +242,7 @@ def test_independent_masks_starve_late_tasks(tasks, density, share):
 
 
 # The ledger
+
 
 def test_a_ledger_is_rebuilt_from_its_records():
     ledger = ledger_of(5, [0.1, 0.02, 0.3])
@@ -325,7 +353,9 @@ def test_occupancy_adds_up(allocation):
         assert sum(row["owned"].values()) + sum(row["reused"].values()) == mask.size
         assert row["trainable_share"] == sum(row["owned"].values()) / mask.size
         for name, shape in SMALL.items():
-            assert row["free"][name] + sum(earlier["owned"][name] for earlier in rows[: task + 1]) == np.prod(shape)
+            assert row["free"][name] + sum(earlier["owned"][name] for earlier in rows[: task + 1]) == np.prod(
+                shape
+            )
             assert row["owned"][name] + row["reused"][name] == len(mask.positions(name))
     assert rows[0]["reused"] == dict.fromkeys(SMALL, 0)
     assert rows[-1]["free"] == {name: int((ledger.owner[name] == FREE).sum()) for name in SMALL}

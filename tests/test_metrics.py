@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from focil.metrics import average_incremental, backward_transfer, final_average, forgetting, mean_interval
+from focil.evaluation.metrics import (
+    average_incremental,
+    backward_transfer,
+    final_average,
+    forgetting,
+    mean_interval,
+)
 
 NAN = np.nan
 # Task 0 is best in the middle, task 1 at the end: each rival definition of forgetting gives another number.
@@ -66,17 +72,25 @@ def test_a_single_task_has_nothing_to_forget():
 
 def test_the_upper_triangle_is_never_read():
     filled = np.where(np.isnan(MATRIX), -100.0, MATRIX)
-    for measure in (final_average, backward_transfer, forgetting, lambda m: average_incremental(m, [1, 2, 3])):
+    for measure in (
+        final_average,
+        backward_transfer,
+        forgetting,
+        lambda m: average_incremental(m, [1, 2, 3]),
+    ):
         assert measure(MATRIX) == measure(filled)
         assert np.isfinite(measure(MATRIX)) and isinstance(measure(MATRIX), float)
 
 
 # Several seeds
 
+
 def test_the_interval_of_three_seeds_by_hand():
     mean, half = mean_interval([1.0, 2.0, 3.0])  # standard deviation 1, n = 3
     assert mean == 2.0
-    assert half == pytest.approx(4.302652729911275 / np.sqrt(3), rel=1e-9)  # t table: 0.975, two degrees of freedom
+    assert half == pytest.approx(
+        4.302652729911275 / np.sqrt(3), rel=1e-9
+    )  # t table: 0.975, two degrees of freedom
 
 
 def test_the_interval_agrees_with_scipy():

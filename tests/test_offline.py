@@ -1,4 +1,5 @@
-"""Offline methods: what each keeps, freezes, copies and learns from, and that a training that is interrupted ends as one that was not."""
+"""Offline methods: what each keeps, freezes, copies and learns from, and that a training that is
+interrupted ends as one that was not."""
 
 import io
 from collections import Counter, OrderedDict
@@ -11,15 +12,16 @@ import torch.nn.functional as F
 from conftest import separable
 from torch import nn
 
-from focil import Dataset, StreamError, split
-from focil.memory import Costs, Size, counted_bytes
-from focil.methods import offline
-from focil.methods.icarl import Icarl
-from focil.methods.memo import GrowingNet, Memo
-from focil.methods.table import OFFLINE as METHODS
-from focil.networks import align, distillation, widened
-from focil.schedule import OfflineOptions
-from focil.stream import Augmentation, Stream, class_order
+from focil import Dataset, StreamError
+from focil.data.stream import Augmentation, Stream, class_order
+from focil.memo import method as offline
+from focil.memo import split
+from focil.memo.account import Costs, Size, counted_bytes
+from focil.memo.icarl import Icarl
+from focil.memo.memo import GrowingNet, Memo
+from focil.memo.networks import align, distillation, widened
+from focil.memo.schedule import OfflineOptions
+from focil.memo.table import OFFLINE as METHODS
 
 DATA = separable()  # six classes of 40 grey images, 6 x 6
 EPOCHS, EXEMPLARS = 8, 30
@@ -31,8 +33,11 @@ ONE, TWO, FEATURES = 6 * 9 + 12, 6 * 8 * 9 + 16, 32  # parameters of the blocks 
 
 def network(image_shape):
     """Two blocks of a convolution and BatchNorm: one that MEMO shares and one that it does not."""
+
     def block(inputs, outputs):
-        return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+        return nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+        )
 
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
     return nn.Sequential(OrderedDict(one=block(image_shape[0], 6), two=block(6, 8), pool=pool))
@@ -46,7 +51,9 @@ def new(name, method=None, seed=0, options=OPTIONS, **given):
     """A method before its first task."""
     s = stream(seed=seed, **given)
     stored = 0 if name in BOUNDS else EXEMPLARS
-    return (method or METHODS[name])(network, s.data.image_shape, [len(c) for c in s.order], seed, s, options, stored, "one")
+    return (method or METHODS[name])(
+        network, s.data.image_shape, [len(c) for c in s.order], seed, s, options, stored, "one"
+    )
 
 
 def learned(name, upto=3, **given):
@@ -58,7 +65,8 @@ def learned(name, upto=3, **given):
 
 @cache
 def finished(name, options=OPTIONS):
-    """A method that learned all three tasks, not to be changed, and its accuracies over all classes seen, task by task."""
+    """A method that learned all three tasks, not to be changed, and its accuracies over all classes seen,
+    task by task."""
     method, found = new(name, options=options), []
     for task in method.stream:
         method.learn(task)
@@ -91,6 +99,7 @@ def round_trip(state):
 
 
 # Learning
+
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_learns_and_what_is_kept_is_remembered(name):
@@ -136,12 +145,16 @@ def test_half_precision_learns_and_keeps_single_precision():
 
 # Interruptions
 
+
 class Stopped(Exception):
     """A kill."""
 
 
 def stopped(name, task, epoch):
-    """State of a method that is killed after an epoch of a task, as read from a file; epoch 0: before the task."""
+    """State of a method that is killed after an epoch of a task, as read from a file; epoch 0.
+
+    Before the task.
+    """
     method, kept = new(name, options=SHORT), []
 
     def on_epoch():
@@ -168,27 +181,37 @@ def test_what_is_interrupted_ends_bit_for_bit_as_what_was_not(name, task, epoch)
     for given in list(method.stream)[method.done :]:
         method.learn(given)
     whole, images = finished(name, SHORT)[0], method.stream.prepare(method.stream.test)
-    assert torch.equal(method.scores(images), whole.scores(images)) and same(method.net.state_dict(), whole.net.state_dict())
+    assert torch.equal(method.scores(images), whole.scores(images)) and same(
+        method.net.state_dict(), whole.net.state_dict()
+    )
     assert method.report == whole.report and method.memory() == whole.memory()
     assert all(same(one, other) for one, other in zip(method.grams, whole.grams, strict=True))
-    assert all(torch.equal(one, other) for one, other in zip(method.exemplars.images, whole.exemplars.images, strict=True))
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(method.exemplars.images, whole.exemplars.images, strict=True)
+    )
 
 
 def test_each_epoch_is_counted_and_the_last_one_is_told_too():
     method, seen = new("replay"), []
     for task in list(method.stream)[:2]:
         method.learn(task, lambda: seen.append((method.done, method.epoch)))
-    assert seen == [(task, epoch) for task in range(2) for epoch in range(1, EPOCHS + 1)] and method.epoch == 0
+    assert (
+        seen == [(task, epoch) for task in range(2) for epoch in range(1, EPOCHS + 1)] and method.epoch == 0
+    )
 
 
 # What a batch is made of
+
 
 class Recorded:
     """Notes what every loss is asked of: images back as pixels, and labels."""
 
     def _loss(self, images, labels):
-        s = self.stream
-        pixels = torch.round(images * s._std + s._mean).to(torch.uint8)
+        mean, std = (
+            255 * torch.tensor(part)[:, None, None] for part in (self.stream.data.mean, self.stream.data.std)
+        )
+        pixels = torch.round(images * std + mean).to(torch.uint8)
         self.__dict__.setdefault("seen", []).append((self.done, self.epoch, pixels, labels))
         return super()._loss(images, labels)
 
@@ -199,7 +222,10 @@ def recorded(name, **given):
 
 def pairs(images, labels):
     """How often each image comes with each label."""
-    return Counter((image.numpy().tobytes(), label) for image, label in zip(images.contiguous(), labels.tolist(), strict=True))
+    return Counter(
+        (image.numpy().tobytes(), label)
+        for image, label in zip(images.contiguous(), labels.tolist(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("name", ["finetune", "replay", "icarl", "memo", "joint"])
@@ -211,12 +237,18 @@ def test_an_epoch_has_every_new_image_and_every_stored_one_exactly_once(name):
         expected = pairs(new_images, new_labels + 2 * task.index)
         if name == "joint":
             old = [t.images() for t in tasks[: task.index]]
-            expected += sum((pairs(images, labels + 2 * t) for t, (images, labels) in enumerate(old)), Counter())
+            expected += sum(
+                (pairs(images, labels + 2 * t) for t, (images, labels) in enumerate(old)), Counter()
+            )
         elif stored := method.exemplars.all():
             expected += pairs(*stored)
         method.learn(task)
         for epoch in range(EPOCHS):
-            batches = [(pixels, labels) for done, at, pixels, labels in method.seen if (done, at) == (task.index, epoch)]
+            batches = [
+                (pixels, labels)
+                for done, at, pixels, labels in method.seen
+                if (done, at) == (task.index, epoch)
+            ]
             assert sum((pairs(*batch) for batch in batches), Counter()) == expected
             sizes = [len(labels) for _, labels in batches]
             assert max(sizes) <= OPTIONS.batch_size and max(sizes) - min(sizes) <= 1
@@ -231,7 +263,9 @@ def test_stored_images_are_from_old_classes_and_have_their_labels():
         method.learn(task)
     images, labels = method.exemplars.all()
     of_all = [pairs(found, given + 2 * t.index) for t in tasks[:2] for found, given in [t.images()]]
-    assert Counter(labels.tolist()) == dict.fromkeys(range(4), EXEMPLARS // 4) and pairs(images, labels) <= sum(of_all, Counter())
+    assert Counter(labels.tolist()) == dict.fromkeys(range(4), EXEMPLARS // 4) and pairs(
+        images, labels
+    ) <= sum(of_all, Counter())
 
 
 def test_training_images_are_augmented_and_stored_ones_are_not():
@@ -254,14 +288,15 @@ def test_draws_are_told_as_they_happen():
 
 # Exemplars and answers
 
+
 def test_quotas_shrink_as_classes_come_and_old_lists_keep_their_head():
     method, kept = new("icarl"), []
     for task in method.stream:
         method.learn(task)
         kept.append([images.clone() for images in method.exemplars.images])
     assert [[len(images) for images in stored] for stored in kept] == [[15] * 2, [7] * 4, [5] * 6]
-    for before, after in zip(kept, kept[1:]):
-        assert all(torch.equal(short, long[: len(short)]) for long, short in zip(before, after))
+    for before, after in zip(kept, kept[1:], strict=True):
+        assert all(torch.equal(short, long[: len(short)]) for long, short in zip(before, after, strict=True))
 
 
 def plain(image_shape):
@@ -275,14 +310,22 @@ def test_icarl_answers_with_the_nearest_mean_of_normalised_features():
     method = Icarl(plain, (1, 1, 2), [2], 0, Stream(data, class_order(data, 1, 0), 0, passes=9), OPTIONS, 4)
     method.done = 1
     method.net.specialised.two.weight.data = torch.eye(2)
-    # Class 0 has one bright and one dark image: as they are, their mean points up, and normalised it points between them.
+    # Class 0 has one bright and one dark image: as they are, their mean points up, and normalised it points
+    # between them.
     method.exemplars.images = [pixels([10, 0], [0, 200]), pixels([0, 100])]
     queries = torch.tensor([[60.0, 255], [100, 110], [1, 1], [200, 10]]).reshape(4, 1, 1, 2)
     found = method.scores(queries)
     up, middle = torch.tensor([0.0, 1]), torch.tensor([0.5, 0.5]) ** 0.5
     unit = F.normalize(queries.flatten(1), dim=1)
-    torch.testing.assert_close(found, -torch.stack([(unit - middle).square().sum(1), (unit - up).square().sum(1)], 1))
-    assert found.argmax(1).tolist() == [1, 0, 0, 0]  # without normalising, the first image would be of class 0
+    torch.testing.assert_close(
+        found, -torch.stack([(unit - middle).square().sum(1), (unit - up).square().sum(1)], 1)
+    )
+    assert found.argmax(1).tolist() == [
+        1,
+        0,
+        0,
+        0,
+    ]  # without normalising, the first image would be of class 0
 
 
 def pixels(*rows):
@@ -291,6 +334,7 @@ def pixels(*rows):
 
 # Losses
 
+
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
@@ -298,14 +342,23 @@ def generator(seed=0):
 def test_distillation_is_least_and_flat_where_the_pupil_is_its_teacher():
     teacher = torch.randn(5, 4, generator=generator(), dtype=torch.float64)
     for shift in (0.0, 3.0):  # a constant is nothing to a softmax
-        pupil = torch.cat([teacher + shift, torch.randn(5, 2, generator=generator(1), dtype=torch.float64)], 1).requires_grad_()
+        pupil = torch.cat(
+            [teacher + shift, torch.randn(5, 2, generator=generator(1), dtype=torch.float64)], 1
+        ).requires_grad_()
         least = distillation(pupil, teacher)
         least.backward()
         assert pupil.grad.abs().max() < 1e-12
         for seed in range(5):
-            assert distillation(pupil + 0.3 * torch.randn(5, 6, generator=generator(seed), dtype=torch.float64), teacher) > least
+            assert (
+                distillation(
+                    pupil + 0.3 * torch.randn(5, 6, generator=generator(seed), dtype=torch.float64), teacher
+                )
+                > least
+            )
     soft = F.softmax(teacher / 2, 1)
-    torch.testing.assert_close(least, -(soft * soft.log()).sum(1).mean())  # the entropy of answers at temperature 2
+    torch.testing.assert_close(
+        least, -(soft * soft.log()).sum(1).mean()
+    )  # the entropy of answers at temperature 2
 
 
 def test_new_logits_have_no_part_in_distillation():
@@ -317,9 +370,15 @@ def test_new_logits_have_no_part_in_distillation():
 
 @pytest.mark.parametrize("name, share", [("wa", 3 / 4), ("icarl", None)])
 def test_wa_weighs_by_the_share_of_old_classes_and_icarl_adds(name, share):
-    taught, logits, loss = torch.randn(2, 3, generator=generator()), torch.randn(2, 4, generator=generator(1)), torch.tensor(5.0)
+    taught, logits, loss = (
+        torch.randn(2, 3, generator=generator()),
+        torch.randn(2, 4, generator=generator(1)),
+        torch.tensor(5.0),
+    )
     found, distilled = new(name)._distilled(loss, logits, taught), distillation(logits, taught)
-    torch.testing.assert_close(found, loss + distilled if share is None else (1 - share) * loss + share * distilled)
+    torch.testing.assert_close(
+        found, loss + distilled if share is None else (1 - share) * loss + share * distilled
+    )
 
 
 def test_the_teacher_is_the_network_before_the_task_and_is_never_changed():
@@ -351,13 +410,18 @@ def test_memo_tells_its_new_classes_from_all_old_ones_by_its_newest_features_onl
     method.sizes, method.done = [2, 3], 1
     labels, targets = torch.tensor([0, 1, 2, 3, 4]), torch.tensor([0, 0, 1, 2, 3])
     net = method.net = Fake(torch.randn(5, 7, generator=generator()), size=4, classes=5, auxiliary=4)
-    expected = F.cross_entropy(net.head(net.given), labels) + 1.0 * F.cross_entropy(net.auxiliary(net.given[:, 3:]), targets)
+    expected = F.cross_entropy(net.head(net.given), labels) + 1.0 * F.cross_entropy(
+        net.auxiliary(net.given[:, 3:]), targets
+    )
     torch.testing.assert_close(method._loss(torch.zeros(5), labels), expected)
     net.auxiliary = None  # the first task
-    torch.testing.assert_close(method._loss(torch.zeros(5), labels), F.cross_entropy(net.head(net.given), labels))
+    torch.testing.assert_close(
+        method._loss(torch.zeros(5), labels), F.cross_entropy(net.head(net.given), labels)
+    )
 
 
 # Growing
+
 
 def grown(freeze_shared=False):
     """A network with two tasks' blocks, the first as trained, and its states before the second came."""
@@ -385,22 +449,34 @@ def test_a_new_block_begins_as_a_copy_of_the_newest_and_is_its_own():
     assert same(copied(net.specialised[0]), first)
     second = copied(net.specialised[1])
     net.widen(1, freeze_shared=False)
-    assert same(copied(net.specialised[2]), second) and not same(second, first)  # of the newest, not of the first
+    assert same(copied(net.specialised[2]), second) and not same(
+        second, first
+    )  # of the newest, not of the first
 
 
 def test_the_head_keeps_old_rows_times_old_columns_and_old_biases():
     net, (_, _, head) = grown()
     assert net.head.weight.shape == (5, 2 * FEATURES)
-    assert torch.equal(net.head.weight[:2, :FEATURES], head["weight"]) and torch.equal(net.head.bias[:2], head["bias"])
-    fresh = torch.cat([net.head.weight[:2, FEATURES:].flatten(), net.head.weight[2:].flatten(), net.head.bias[2:]])
-    assert len(set(fresh.tolist())) == len(fresh) and fresh.abs().max() <= (2 * FEATURES) ** -0.5  # as torch draws a new layer
+    assert torch.equal(net.head.weight[:2, :FEATURES], head["weight"]) and torch.equal(
+        net.head.bias[:2], head["bias"]
+    )
+    fresh = torch.cat(
+        [net.head.weight[:2, FEATURES:].flatten(), net.head.weight[2:].flatten(), net.head.bias[2:]]
+    )
+    assert (
+        len(set(fresh.tolist())) == len(fresh) and fresh.abs().max() <= (2 * FEATURES) ** -0.5
+    )  # as torch draws a new layer
     assert (net.auxiliary.in_features, net.auxiliary.out_features) == (FEATURES, 4)
 
 
 def test_a_head_that_only_gains_rows_keeps_all_of_the_old_one():
     old = nn.Linear(3, 2)
     found = widened(old, 3, 5)
-    assert torch.equal(found.weight[:2], old.weight) and torch.equal(found.bias[:2], old.bias) and found.weight.shape == (5, 3)
+    assert (
+        torch.equal(found.weight[:2], old.weight)
+        and torch.equal(found.bias[:2], old.bias)
+        and found.weight.shape == (5, 3)
+    )
     assert widened(None, 3, 2).weight.shape == (2, 3)
 
 
@@ -408,12 +484,16 @@ def test_a_head_that_only_gains_rows_keeps_all_of_the_old_one():
 def test_old_blocks_are_frozen_and_shared_ones_by_choice(freeze):
     net, _ = grown(freeze)
     trained = {name for name, p in net.named_parameters() if p.requires_grad}
-    assert {name.split(".")[0] for name in trained} == {"specialised", "head", "auxiliary"} | ({"generalized"} if not freeze else set())
+    assert {name.split(".")[0] for name in trained} == {"specialised", "head", "auxiliary"} | (
+        {"generalized"} if not freeze else set()
+    )
     assert not any(name.startswith("specialised.0") for name in trained)
     net.training_mode()
     frozen = [net.specialised[0]] + [net.generalized] * freeze
     assert not any(module.training for part in frozen for module in part.modules())
-    assert all(module.training for module in net.specialised[1].modules()) and net.generalized.training != freeze
+    assert (
+        all(module.training for module in net.specialised[1].modules()) and net.generalized.training != freeze
+    )
 
 
 @pytest.mark.parametrize("shared", ["trained", "frozen"])
@@ -430,7 +510,7 @@ def test_what_is_frozen_stays_bit_for_bit_while_later_tasks_are_learned(shared):
     assert same(copied(method.net.generalized), generalized) == (shared == "frozen")
     for later in method.report[1:]:
         assert list(later) == (["one"] if shared == "trained" else []) + ["two"]
-    assert not any(same(a, b) for a, b in zip(kept, kept[1:]))
+    assert not any(same(a, b) for a, b in zip(kept, kept[1:], strict=True))
 
 
 def test_der_shares_nothing_and_memo_what_it_is_told_to():
@@ -440,10 +520,13 @@ def test_der_shares_nothing_and_memo_what_it_is_told_to():
     assert [list(net.newest_blocks()) for net in (der, memo)] == [["one", "two", "pool"]] * 2
     for net in (der, memo):
         own = net.specialised[2]
-        assert not {id(p) for p in own.parameters()} & {id(p) for part in net.specialised[:2] for p in part.parameters()}
+        assert not {id(p) for p in own.parameters()} & {
+            id(p) for part in net.specialised[:2] for p in part.parameters()
+        }
 
 
 # Aligning
+
 
 def norms(head):
     return head.weight.detach().norm(dim=1)
@@ -459,7 +542,9 @@ def test_aligning_makes_mean_norms_equal_and_leaves_directions_and_old_rows(fact
     torch.testing.assert_close(norms(head)[:3].mean(), norms(head)[3:].mean())
     assert torch.equal(head.weight[:3], before[:3]) and torch.equal(head.bias, biases)
     ratios = head.weight[3:] / before[3:]
-    torch.testing.assert_close(ratios, torch.full_like(ratios, ratios[0, 0].item()))  # one factor for all new rows
+    torch.testing.assert_close(
+        ratios, torch.full_like(ratios, ratios[0, 0].item())
+    )  # one factor for all new rows
 
 
 @pytest.mark.parametrize("factor", [0.2, 5.0])
@@ -480,7 +565,9 @@ def test_shrinking_never_lengthens_a_row(factor):
 @pytest.mark.parametrize("name", METHODS)
 def test_only_wa_memo_and_der_are_aligned_and_not_after_the_first_task(name, aligning, monkeypatch):
     called = []
-    monkeypatch.setattr(offline, "align", lambda head, new, longest: called.append((head.out_features, new, longest)))
+    monkeypatch.setattr(
+        offline, "align", lambda head, new, longest: called.append((head.out_features, new, longest))
+    )
     learned(name, options=OPTIONS.model_copy(update={"cpu_epochs": 1, "aligning": aligning}))
     longest = 1.0 if aligning == "shrink" else torch.inf
     assert called == ([(4, 2, longest), (6, 2, longest)] if name in ("wa", "memo", "der") else [])
@@ -496,8 +583,12 @@ COUNTED = {
     "finetune": SINGLE | {"exemplars": 0, "labels": 0},
     "replay": SINGLE | STORED,
     "icarl": SINGLE | STORED | {"teacher": 4 * (ONE + TWO) + sum(BUFFERS.values()) + HEAD},
-    "memo": SINGLE | STORED | {"networks": 4 * (ONE + 3 * TWO), "buffers": BUFFERS["one"] + 3 * BUFFERS["two"], "heads": GROWN_HEAD},
-    "der": SINGLE | STORED | {"networks": 4 * 3 * (ONE + TWO), "buffers": 3 * sum(BUFFERS.values()), "heads": GROWN_HEAD},
+    "memo": SINGLE
+    | STORED
+    | {"networks": 4 * (ONE + 3 * TWO), "buffers": BUFFERS["one"] + 3 * BUFFERS["two"], "heads": GROWN_HEAD},
+    "der": SINGLE
+    | STORED
+    | {"networks": 4 * 3 * (ONE + TWO), "buffers": 3 * sum(BUFFERS.values()), "heads": GROWN_HEAD},
     "joint": SINGLE | {"exemplars": 240 * 36, "labels": 240 * 8},
 }
 
@@ -516,7 +607,9 @@ def test_what_the_account_plans_is_what_the_methods_take(name):
     method = new(name, options=SHORT)
     for task in method.stream:
         method.learn(task)
-        planned = counted_bytes(METHODS[name].growth, costs, task.index + 1, 2 * (task.index + 1), distils=METHODS[name].distils)
+        planned = counted_bytes(
+            METHODS[name].growth, costs, task.index + 1, 2 * (task.index + 1), distils=METHODS[name].distils
+        )
         taken = {part: size for part, size in method.memory().items() if part in planned}
         assert planned == taken
 
@@ -530,19 +623,29 @@ def test_a_teacher_is_counted_from_the_second_task_on_and_images_as_they_come():
         kept.append(joint.memory()["exemplars"])
     assert [memory["exemplars"] for memory in found] == [30 * 36, 28 * 36, 30 * 36]  # of four classes, 7 each
     heads = [4 * (classes * FEATURES + classes) for classes in (2, 4, 6)]
-    assert [memory["teacher"] for memory in found] == [0] + [4 * (ONE + TWO) + sum(BUFFERS.values()) + head for head in heads[1:]]
+    assert [memory["teacher"] for memory in found] == [0] + [
+        4 * (ONE + TWO) + sum(BUFFERS.values()) + head for head in heads[1:]
+    ]
     assert kept == [80 * 36, 160 * 36, 240 * 36]
 
 
 # What is noted by depth
 
+
 def test_every_task_is_noted_by_block():
     for name in ("finetune", "memo", "der"):
         method = finished(name)[0]
         assert [list(task) for task in method.report] == [["one", "two"]] * 3
-        assert all(0 < value < np.inf for task in method.report for block in task.values() for value in block.values())
+        assert all(
+            0 < value < np.inf
+            for task in method.report
+            for block in task.values()
+            for value in block.values()
+        )
         assert [list(grams) for grams in method.grams] == [["one", "two", "pool"]] * 3
-        assert all(matrix.shape == (len(DATA.x_test),) * 2 for grams in method.grams for matrix in grams.values())
+        assert all(
+            matrix.shape == (len(DATA.x_test),) * 2 for grams in method.grams for matrix in grams.values()
+        )
 
 
 def test_wa_answers_with_its_head_and_icarl_does_not():

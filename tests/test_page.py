@@ -7,17 +7,21 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
 
 from focil.__main__ import main
-from focil.explorer import planning, views
-from focil.explorer.opened import Opened
-from focil.explorer.serve import EXPLORER, ServeError, free_port, serving, voila
+from focil.reports.explorer import planning, views
+from focil.reports.explorer.saved import SavedRun
+from focil.reports.explorer.serve import EXPLORER, ServeError, free_port, serving, voila
 
 LOCAL = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
-NAME_OF_FOCUS = "(e => e.getAttribute('aria-label') || (e.labels && e.labels.length && e.labels[0].textContent) || e.textContent)(document.activeElement)"
+NAME_OF_FOCUS = (
+    "(e => e.getAttribute('aria-label') || (e.labels && e.labels.length && e.labels[0].textContent) || "
+    "e.textContent)(document.activeElement)"
+)
 MLP = "MLP 784-300-100 (28 x 28 pixels)"
 
 
@@ -29,7 +33,10 @@ def served(ran, tmp_path_factory):
     shutil.copy2(EXPLORER, root / "notebooks")
     (root / "outputs").symlink_to(ran)
     port = free_port()
-    with serving(*voila(root / "notebooks" / EXPLORER.name, port, open_browser=False), f"http://127.0.0.1:{port}/") as url:
+    command, environment = voila(
+        root / "notebooks" / EXPLORER.name, port, root / "outputs", open_browser=False
+    )
+    with serving(command, environment, f"http://127.0.0.1:{port}/") as url:
         yield url
 
 
@@ -41,7 +48,8 @@ def page(served, browser):
     opened.complaints = []
     opened.on("console", lambda message: message.type == "error" and opened.complaints.append(message.text))
     opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
-    opened.on("request", lambda request: request.url.startswith(LOCAL) or opened.complaints.append(request.url))
+    asked = opened.complaints.append
+    opened.on("request", lambda request: request.url.startswith(LOCAL) or asked(request.url))
     opened.goto(served, wait_until="domcontentloaded")
     opened.wait_for_selector("[role=status]")
     yield opened
@@ -84,7 +92,8 @@ def test_a_slider_moves_and_picture_and_numbers_become_the_package_s(page):
     plan = planning.plan("mlp", (1, 28, 28), 20, 0.91, "planned", 0)
     assert settled(page, views.summary(plan, "planned")) == views.summary(plan, "planned")
     expected = re.findall(r"<t[dh](?: [^>]*)?>(.*?)</t[dh]>", views.planned(MLP, 0.91, 20, "planned", 0))
-    assert page.locator(".focil-table th, .focil-table td").all_text_contents() == [html.unescape(cell) for cell in expected]
+    cells = page.locator(".focil-table th, .focil-table td").all_text_contents()
+    assert cells == [html.unescape(cell) for cell in expected]
     assert page.locator("img:visible").nth(1).get_attribute("src") != before
 
 
@@ -105,11 +114,12 @@ def test_a_run_is_looked_into_by_keyboard(page, ran):
     index = page.get_by_label("Test image")
     index.fill("7")
     index.press("Enter")
-    told = re.search(r'<p role="status">(.*?)</p>', views.asked(Opened(ran / "mine" / "seed-0"), 7))[1]
+    told = re.search(r'<p role="status">(.*?)</p>', views.asked(SavedRun(ran / "mine" / "seed-0"), 7))[1]
     shown = settled(page, "Test image 7 shows")
     assert shown == html.unescape(told)
     page.get_by_text("Which connections they own").click()
-    assert page.locator("img:visible").count() == 3 and all(picture.get_attribute("alt") for picture in page.locator("img").all())
+    assert page.locator("img:visible").count() == 3
+    assert all(picture.get_attribute("alt") for picture in page.locator("img").all())
     assert page.complaints == []
 
 
@@ -128,10 +138,14 @@ def test_jupyterlab_runs_a_teaching_notebook_without_an_error(browser, tmp_path)
         cell.update({"outputs": [], "execution_count": None} if cell.cell_type == "code" else {})
     nbformat.write(stripped, notebook)
     port = free_port()
-    lab = ["lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--IdentityProvider.token=", f"--notebook-dir={notebook.parent}"]
-    lab += ["--KernelManager.transport=ipc", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url="]
-    own = {name: str(tmp_path / name) for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "JUPYTER_CONFIG_DIR")}
-    with serving([sys.executable, "-m", "jupyter", *lab], os.environ | own, f"http://127.0.0.1:{port}/lab") as url:
+    lab = ["lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
+    lab += ["--IdentityProvider.token=", f"--notebook-dir={notebook.parent}"]
+    lab += ["--KernelManager.transport=ipc", "--LabApp.news_url="]
+    lab += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    folders = "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "JUPYTER_CONFIG_DIR"
+    environment = os.environ | {name: str(tmp_path / name) for name in folders}
+    command = [sys.executable, "-m", "jupyter", *lab]
+    with serving(command, environment, f"http://127.0.0.1:{port}/lab") as url:
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
         page.set_default_timeout(90_000)
         page.goto(f"{url}/tree/{notebook.name}", wait_until="domcontentloaded")
@@ -141,7 +155,9 @@ def test_jupyterlab_runs_a_teaching_notebook_without_an_error(browser, tmp_path)
         ran = _saved_when_run(page, notebook)
         page.close()
     assert [cell.execution_count for cell in ran] == list(range(1, len(ran) + 1))
-    assert not [output for cell in ran for output in cell.outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    outputs = [output for cell in ran for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
 def _saved_when_run(page, notebook):
@@ -157,18 +173,25 @@ def _saved_when_run(page, notebook):
 
 
 def test_a_server_that_ends_is_an_error_in_words():
-    with pytest.raises(ServeError, match="ended"), serving([sys.executable, "-c", "raise SystemExit(3)"], {}, f"http://127.0.0.1:{free_port()}/"):
+    with (
+        pytest.raises(ServeError, match="ended"),
+        serving([sys.executable, "-c", "raise SystemExit(3)"], {}, f"http://127.0.0.1:{free_port()}/"),
+    ):
         pass
 
 
 def test_the_page_s_server_listens_on_the_loopback_address_only():
-    command, environment = voila(EXPLORER, 8866, open_browser=True)
+    command, environment = voila(EXPLORER, 8866, Path("outputs"), open_browser=True)
     assert "--Voila.ip=127.0.0.1" in command and "--no-browser" not in command
-    assert subprocess.run([*command[:3], "--version"], capture_output=True, env=environment, check=False).returncode == 0
+    subprocess.run([*command[:3], "--version"], capture_output=True, env=environment, check=True)
 
 
 def test_the_command_explore_serves_the_explorer(monkeypatch):
     started = []
-    monkeypatch.setattr(subprocess, "run", lambda command, **options: started.append((command, options["env"])))
+
+    def run(command, *, env, check):
+        started.append((command, env))
+
+    monkeypatch.setattr(subprocess, "run", run)
     assert main(["explore", "--no-browser", "--port", "8901"]) == 0
-    assert started == [voila(EXPLORER, 8901, open_browser=False)]
+    assert started == [voila(EXPLORER, 8901, Path("outputs"), open_browser=False)] and EXPLORER.is_file()

@@ -1,4 +1,5 @@
-"""The fixed feature map: what it does not depend on, what it keeps, and that it takes images of every size."""
+"""The fixed feature map: what it does not depend on, what it keeps, and that it takes images of every
+size."""
 
 import copy
 
@@ -7,11 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focil import patches
-from focil.patches import Patches, Recipe
+from focil.router import patches
+from focil.router.patches import Patches, Recipe
 
 SHAPES = [(1, 2, 2), (1, 3, 3), (1, 8, 8), (1, 28, 28), (3, 5, 7), (3, 7, 5), (3, 32, 32)]
-ROUNDING = {"rtol": 0, "atol": 1e-4}  # features are roots of float32 means; a root makes more of a rounding error near 0
+ROUNDING = {
+    "rtol": 0,
+    "atol": 1e-4,
+}  # features are roots of float32 means; a root makes more of a rounding error near 0
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +31,9 @@ def pictures(shape=(1, 8, 8), count=40, seed=0):
 
 
 def fitted(images, count=6, cells=2, mirror=False, precision="float32", seed=0):
-    return Patches.fit(images, count, Recipe(cells=cells, mirror=mirror), precision, torch.Generator().manual_seed(seed))
+    return Patches.fit(
+        images, count, Recipe(cells=cells, mirror=mirror), precision, torch.Generator().manual_seed(seed)
+    )
 
 
 def flat(state):
@@ -40,6 +46,7 @@ def equal(one, other):
 
 # Sizes
 
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("cells", [1, 2, 3])
 @pytest.mark.parametrize("shape", SHAPES)
@@ -47,7 +54,10 @@ def test_every_image_size_gives_finite_features_that_differ(shape, cells, precis
     images = pictures(shape)
     found = fitted(images, cells=cells, precision=precision)
     features = found(images)
-    assert features.shape == (40, 6 * len(Recipe().sides(shape)) * cells * cells) and features.dtype == torch.float32
+    assert (
+        features.shape == (40, 6 * len(Recipe().sides(shape)) * cells * cells)
+        and features.dtype == torch.float32
+    )
     assert features.isfinite().all()
     assert (features.std(dim=0) > 0).all()  # no filter is idle
     # the mean is subtracted in float32, of bfloat16 codes too
@@ -58,7 +68,7 @@ def test_every_image_size_gives_finite_features_that_differ(shape, cells, precis
 @given(st.integers(2, 300), st.integers(2, 300))
 def test_patches_fit_into_the_image_and_are_of_several_sizes_where_there_is_room(height, width):
     found = Recipe().sides((3, height, width))
-    assert found == sorted(set(found)) and 2 <= min(found) and max(found) <= min(height, width)
+    assert found == sorted(set(found)) and min(found) >= 2 and max(found) <= min(height, width)
     assert len(found) == 4 or min(height, width) < 28
 
 
@@ -84,11 +94,12 @@ def test_flat_images_give_finite_features(value):
 
 # What does not matter
 
+
 def test_the_generator_decides_everything_that_is_drawn():
     images = pictures()
     first, again, other = (fitted(images, seed=seed) for seed in (0, 0, 1))
     assert equal(first, again)
-    assert not any(torch.equal(a, b) for a, b in zip(flat(first.state()), flat(other.state())))
+    assert not any(torch.equal(a, b) for a, b in zip(flat(first.state()), flat(other.state()), strict=True))
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 20, 16)])
@@ -98,7 +109,9 @@ def test_the_first_filters_of_many_are_the_few(shape, mirror):
     few, many = fitted(images, 4, mirror=mirror), fitted(images, 10, mirror=mirror)
     for small, large in zip(few.filters + few.biases, many.filters + many.biases, strict=True):
         assert len(small) == 4 and len(large) == 10
-        torch.testing.assert_close(small, large[:4], rtol=1e-4, atol=1e-5)  # a product of other rows may round otherwise
+        torch.testing.assert_close(
+            small, large[:4], rtol=1e-4, atol=1e-5
+        )  # a product of other rows may round otherwise
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -117,7 +130,9 @@ def test_images_beyond_a_chunk_are_as_those_inside(monkeypatch):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("shape", [*SHAPES, (1, 9, 40), (3, 33, 31)])  # whether or not the strides fit the sides
+@pytest.mark.parametrize(
+    "shape", [*SHAPES, (1, 9, 40), (3, 33, 31)]
+)  # whether or not the strides fit the sides
 def test_an_image_and_its_mirror_image_have_the_same_features_if_mirrored(shape, precision):
     images = pictures(shape)
     mirrored, plain = fitted(images, mirror=True, precision=precision), fitted(images, precision=precision)
@@ -129,7 +144,9 @@ def test_an_image_and_its_mirror_image_have_the_same_features_if_mirrored(shape,
 def test_what_is_found_on_both_sides_is_added_before_the_root_is_taken():
     images = pictures((3, 16, 16))
     plain, mirrored = fitted(images), fitted(images, mirror=True)
-    found, there, together = ((m(x) + m.centre).square() for m, x in ((plain, images), (plain, images.flip(3)), (mirrored, images)))
+    found, there, together = (
+        (m(x) + m.centre).square() for m, x in ((plain, images), (plain, images.flip(3)), (mirrored, images))
+    )
     torch.testing.assert_close(together, found + there, rtol=0, atol=1e-4)
 
 
@@ -145,7 +162,9 @@ def test_brightness_changes_nothing(shape):
 def test_in_bfloat16_brightness_changes_little():
     images = pictures()
     found = fitted(images, precision="bfloat16")
-    assert (found(images + 1) - found(images)).std() < 0.1 * found(images).std()  # 8 bits of an image, not of its deviations
+    assert (found(images + 1) - found(images)).std() < 0.1 * found(
+        images
+    ).std()  # 8 bits of an image, not of its deviations
 
 
 def test_contrast_changes_less_than_another_image_does():
@@ -155,7 +174,8 @@ def test_contrast_changes_less_than_another_image_does():
     other = (features - features.roll(1, 0)).norm(dim=1).mean()
     for factor in (0.5, 2.0):
         assert (found(factor * images) - features).norm(dim=1).mean() < 0.5 * other
-    # so far as a patch has any contrast: noise far below the contrast of the recipe is not blown up to a pattern
+    # so far as a patch has any contrast: noise far below the contrast of the recipe is not blown up to a
+    # pattern
     assert found(1e-3 * images).std(dim=0).max() < 0.1 * features.std(dim=0).max()
 
 
@@ -169,7 +189,7 @@ def test_bfloat16_is_float32_but_for_rounding():
 def test_a_pattern_is_found_where_it_is():
     images = torch.zeros(4, 1, 16, 16)
     corner = pictures((1, 8, 8), 1)[0]
-    for image, (row, column) in zip(images, ((0, 0), (0, 8), (8, 0), (8, 8))):
+    for image, (row, column) in zip(images, ((0, 0), (0, 8), (8, 0), (8, 8)), strict=True):
         image[:, row : row + 8, column : column + 8] = corner
     found = fitted(images, count=20)
     cells = (found(images) + found.centre).view(4, -1, 2, 2).mean(dim=1).flatten(1)  # (image, cell)
@@ -185,11 +205,16 @@ def test_fitting_and_asking_leave_the_images_alone():
 
 # What is kept
 
+
 @pytest.mark.parametrize("cells", [1, 3])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_nbytes_are_those_of_the_state(shape, cells):
     found = fitted(pictures(shape), count=4, cells=cells)
-    assert found.nbytes == Recipe(cells=cells).nbytes(4, shape) == sum(tensor.nbytes for tensor in flat(found.state()))
+    assert (
+        found.nbytes
+        == Recipe(cells=cells).nbytes(4, shape)
+        == sum(tensor.nbytes for tensor in flat(found.state()))
+    )
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -197,6 +222,8 @@ def test_nbytes_are_those_of_the_state(shape, cells):
 def test_a_state_restores_the_map_bit_for_bit(mirror, precision):
     images = pictures((3, 20, 20))
     found = fitted(images, mirror=mirror, precision=precision)
-    again = Patches.from_state(copy.deepcopy(found.state()), Recipe(mirror=mirror), precision, torch.device("cpu"))
+    again = Patches.from_state(
+        copy.deepcopy(found.state()), Recipe(mirror=mirror), precision, torch.device("cpu")
+    )
     assert equal(found, again) and found.nbytes == again.nbytes
     assert torch.equal(found(pictures((3, 20, 20), seed=1)), again(pictures((3, 20, 20), seed=1)))

@@ -1,12 +1,22 @@
-"""Protocols: answers for evidence written by hand, who is asked together with whom, and the names of accuracies."""
+"""Protocols: answers for evidence written by hand, who is asked together with whom, and the names of
+accuracies."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focil.answers import Evidence, experts
-from focil.protocols import ANSWERERS, batch, batch_groups, join, mixed_groups, oracle, sample, split
+from focil.confidence import Evidence, evidence
+from focil.evaluation.protocols import (
+    ANSWERERS,
+    batch,
+    batch_groups,
+    join,
+    mixed_groups,
+    oracle,
+    sample,
+    split,
+)
 
 # Three images, two tasks, two classes each.
 WITHIN = np.array(
@@ -65,11 +75,11 @@ def test_one_image_can_be_outvoted_or_decide():
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_a_batch_of_one_is_sample(kind):
     random = np.random.default_rng(0)
-    evidence = experts(random.normal(size=(100, 7, 3)).astype(kind), "entropy", None)
+    found = evidence(random.normal(size=(100, 7, 3)).astype(kind), "entropy", None)
     task = random.integers(0, 7, 100)
     for groups in (batch_groups(task, 1, 0), mixed_groups(100, 1, 0)):
         assert sorted(groups) == list(range(100))
-        assert lists(batch(evidence, groups)) == lists(sample(evidence))
+        assert lists(batch(found, groups)) == lists(sample(found))
 
 
 def test_a_batch_of_everything_is_of_one_task():
@@ -80,15 +90,22 @@ def test_a_batch_of_everything_is_of_one_task():
 def test_the_order_of_the_images_does_not_matter():
     evidence, random = drawn(40, 3, 2), np.random.default_rng(1)
     groups, order = random.integers(0, 6, 40), random.permutation(40)
-    plain, shuffled = batch(evidence, groups), batch(Evidence(evidence.within[order], evidence.task[order]), groups[order])
+    plain, shuffled = (
+        batch(evidence, groups),
+        batch(Evidence(evidence.within[order], evidence.task[order]), groups[order]),
+    )
     for one, other in zip(plain, shuffled, strict=True):
         assert np.array_equal(one[order], other)
 
 
 # Names
 
+
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from(["oracle", "sample"]) | st.integers(1, 10_000).map("batch-{}".format), st.sampled_from([*ANSWERERS, "both"]))
+@given(
+    st.sampled_from(["oracle", "sample"]) | st.integers(1, 10_000).map("batch-{}".format),
+    st.sampled_from([*ANSWERERS, "both"]),
+)
 def test_a_name_says_protocol_and_answerer(protocol, answerer):
     name = join(protocol, answerer)
     assert split(name) == (protocol, answerer)
@@ -97,12 +114,17 @@ def test_a_name_says_protocol_and_answerer(protocol, answerer):
 
 
 def test_no_two_accuracies_have_one_name():
-    names = [join(protocol, answerer) for protocol in ("oracle", "batch-1", "batch-10", "sample") for answerer in (*ANSWERERS, "both")]
+    names = [
+        join(protocol, answerer)
+        for protocol in ("oracle", "batch-1", "batch-10", "sample")
+        for answerer in (*ANSWERERS, "both")
+    ]
     assert len(set(names)) == 12
     assert {"oracle-experts", "batch-10-router", "sample"} <= set(names)
 
 
 # Groups
+
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(1, 12), st.integers(0, 2**32))

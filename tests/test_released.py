@@ -1,20 +1,23 @@
-"""The release's shortcuts: none of them is ours number for number, each does what it says, all of them are the release."""
+"""The release's shortcuts: none of them is ours number for number, each does what it says, all of them are
+the release."""
 
 import numpy as np
 import pytest
 import torch
 from conftest import separable
 
-from focil import backbones, shortcuts
+from focil import backbones
+from focil.data.stream import Stream, class_order
 from focil.masks import FREE
-from focil.methods.focil import Focil, FocilOptions
-from focil.released import Released
-from focil.released.learners import batch_normalised, normalises
-from focil.released.search import _promoted
-from focil.stream import Stream, class_order
+from focil.method import Focil, FocilOptions
+from focil.runs.params import SHORTCUTS
+from focil.studies.audit import shortcuts
+from focil.studies.audit.learners import batch_normalised, normalises
+from focil.studies.audit.method import Released
+from focil.studies.audit.search import _promoted
 
-SMALL = FocilOptions(sparsities=(0.5, 0.8), learning_rates=(0.02, 0.1), first_rung=2, router="none")
-TRAINED = [s for s in shortcuts.SHORTCUTS if s not in shortcuts.AT_TEST]
+SMALL = FocilOptions(sparsities=(0.5, 0.8), learning_rates=(0.02, 0.1), first_rung=2)
+TRAINED = [s for s in SHORTCUTS if s not in shortcuts.AT_TEST]
 
 
 def stream(data=None, tasks=3, seed=0, **options):
@@ -70,7 +73,8 @@ def test_r4_zeroes_what_the_first_task_did_not_learn():
     method, _ = learned(["R4"], upto=1)
     for name, owner in method.ledger.owner.items():
         weights = method.store[name].flatten()
-        assert (weights[torch.as_tensor(owner == FREE)] == 0).all() and (weights[torch.as_tensor(owner != FREE)] != 0).any()
+        assert (weights[torch.as_tensor(owner == FREE)] == 0).all()
+        assert (weights[torch.as_tensor(owner != FREE)] != 0).any()
 
 
 def test_r5_gives_rows_of_later_classes_to_the_first_task():
@@ -80,21 +84,23 @@ def test_r5_gives_rows_of_later_classes_to_the_first_task():
     assert "classifier.weight" not in learned(upto=1)[0].ledger.owner
 
 
-def overlapping(taken):
-    return learned(["R12", *taken], upto=2, options=SMALL.model_copy(update={"sparsities": (0.5,), "weight_decay": 0.01}))
+def overlapping(taken, upto):
+    options = SMALL.model_copy(update={"sparsities": (0.5,), "weight_decay": 0.01})
+    return learned(["R12", *taken], upto=upto, options=options)[0]
 
 
 def test_r6_lets_frozen_weights_decay_and_ours_does_not():
     for taken, changed in ((["R6"], True), ([], False)):
-        method, s = overlapping(taken)
-        before, _ = learned(["R12", *taken], upto=1, options=SMALL.model_copy(update={"sparsities": (0.5,), "weight_decay": 0.01}))
+        method, before = overlapping(taken, upto=2), overlapping(taken, upto=1)
         name = "layers.0.weight"
-        both = torch.from_numpy(np.intersect1d(before.experts[0].mask.new[name], method.experts[1].mask.reused[name]))
+        first, second = before.experts[0].mask.new[name], method.experts[1].mask.reused[name]
+        both = torch.from_numpy(np.intersect1d(first, second))
         assert len(both) > 10
         then, now = before.store[name].flatten()[both], method.store[name].flatten()[both]
         if changed:
             ratio = now / then
-            assert (ratio < 1).all() and (ratio > 0.5).all() and ratio.std() < 1e-3  # the same shrinkage everywhere: decay, no gradient
+            # The same shrinkage everywhere: decay, no gradient.
+            assert (ratio < 1).all() and (ratio > 0.5).all() and ratio.std() < 1e-3
         else:
             assert torch.equal(then, now)
 
@@ -110,12 +116,20 @@ def test_r7_counts_an_answer_for_any_class():
 
 def test_r12_draws_without_looking_at_what_is_free():
     options = SMALL.model_copy(update={"sparsities": (0.3,)})
-    independent, planned = (learned(taken, options=options)[0].capacity()[2]["trainable_share"] for taken in (["R12"], []))
+    independent, planned = (
+        learned(taken, options=options)[0].capacity()[2]["trainable_share"] for taken in (["R12"], [])
+    )
     assert independent < 0.15 < planned
 
 
 def network(image_shape):
-    return torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4, affine=False), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(64, 8))
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3),
+        torch.nn.BatchNorm2d(4, affine=False),
+        torch.nn.ReLU(),
+        torch.nn.Flatten(),
+        torch.nn.Linear(64, 8),
+    )
 
 
 @pytest.fixture
@@ -130,7 +144,8 @@ def test_r8_makes_an_image_depend_on_its_batch(normalising):
     halves = [torch.arange(10), torch.arange(10, 20)]
     mixed = [torch.arange(0, 20, 2), torch.arange(1, 20, 2)]
     assert not torch.allclose(method.logits(0, images, halves), method.logits(0, images, mixed))
-    torch.testing.assert_close(method.logits(0, images)[3:4], method.logits(0, images[3:4]))  # ours: one image is enough
+    # Ours: one image is enough.
+    torch.testing.assert_close(method.logits(0, images)[3:4], method.logits(0, images[3:4]))
     before = {name: tensor.clone() for name, tensor in method.experts[0].own.items()}
     batch_normalised(method.backbone, method.store, method.experts[0], images, halves, "float32")
     assert all(torch.equal(before[name], tensor) for name, tensor in method.experts[0].own.items())
@@ -141,12 +156,13 @@ def test_convolutions_learn_with_every_shortcut(normalising):
     assert torch.isfinite(method.scores(s.prepare(s.test))).all()
 
 
-@pytest.mark.parametrize("shortcut", shortcuts.SHORTCUTS)
+@pytest.mark.parametrize("shortcut", SHORTCUTS)
 def test_every_shortcut_points_at_a_line_of_ours(shortcut):
     assert shortcuts.our_line(shortcut).startswith("focil/")
 
 
 def test_a_line_that_has_gone_is_noticed(monkeypatch):
-    monkeypatch.setitem(shortcuts.DESCRIBED, "R1", shortcuts.Described("x", "masks.py", "this line does not exist"))
+    gone = shortcuts.Described("x", "masks.py", "this line does not exist")
+    monkeypatch.setitem(shortcuts.DESCRIBED, "R1", gone)
     with pytest.raises(LookupError, match="this line"):
         shortcuts.our_line("R1")

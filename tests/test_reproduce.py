@@ -13,33 +13,73 @@ import nbformat
 import pytest
 
 import focil
-from focil import reproduce
 from focil.__main__ import main
-from focil.reproduce import TEMPLATES, ReproduceError, execute, is_complete
+from focil.base.places import shipped
+from focil.reports import reproduce
+from focil.reports.reproduce import ReproduceError, execute, is_complete
 
 ROOT = Path(__file__).resolve().parent.parent
+TEMPLATES = shipped("notebooks")
 TEMPLATE, NOTEBOOK, PAGE = TEMPLATES / "benchmark.ipynb", "benchmark.ipynb", "benchmark.html"
-SMALL = "config:\n  name: small\n  data: digits\n  tasks: 2\n  threads: 1\n  device: cpu\n  focil: {sparsities: [0.9], learning_rates: [0.1, 0.2], first_rung: 4}\n"
+SMALL = (
+    "config:\n  name: small\n  data: digits\n  tasks: 2\n  threads: 1\n  device: cpu\n  focil: {sparsities: "
+    "[0.9], learning_rates: [0.1, 0.2], first_rung: 4}\n"
+)
+
+
+def executed_in_order(notebook):
+    """Every cell of code has run, in order, and nothing was said on stderr."""
+    cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    streams = [output for cell in cells for output in cell.outputs if output.output_type == "stream"]
+    assert not [output for output in streams if output.name == "stderr"]
 
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
     """The smallest params file of the repository, run by `python -m focil run` in a new process."""
     outputs = tmp_path_factory.mktemp("outputs")
-    command = [sys.executable, "-m", "focil", "run", str(ROOT / "params" / "digits-5.yaml"), "--out", str(outputs), "--seed", "3", "--threads", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "focil",
+        "run",
+        str(ROOT / "params" / "digits-5.yaml"),
+        "--out",
+        str(outputs),
+        "--seed",
+        "3",
+        "--threads",
+        "1",
+    ]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0, answer.stderr
-    assert "task 5 of 5" in answer.stderr and "image/s" in answer.stderr  # progress reaches the terminal from inside the notebook
+    assert (
+        "task 5 of 5" in answer.stderr and "image/s" in answer.stderr
+    )  # progress reaches the terminal from inside the notebook
     return outputs / "digits-5" / "seed-3", answer.stdout
 
 
 def test_the_run_folder_is_whole(executed):
     out, printed = executed
     result = json.loads((out / "result.json").read_text())
-    assert result["seed"] == 3 and result["benchmark"]["name"] == "digits-5" and result["verified"]["process"] == "new"
-    assert result["accuracy"]["oracle-experts"]["final_average"] > 0.9  # digits in pairs are easy once the task is given
+    assert (
+        result["seed"] == 3
+        and result["benchmark"]["name"] == "digits-5"
+        and result["verified"]["process"] == "new"
+    )
+    assert (
+        result["accuracy"]["oracle-experts"]["final_average"] > 0.9
+    )  # digits in pairs are easy once the task is given
     assert f"{100 * result['accuracy']['sample-experts']['final_average']:.1f} %" in printed
-    assert {path.name for path in out.iterdir()} == {"experts.pt", "scores.pt", "result.json", "figures", NOTEBOOK, PAGE}
+    assert {path.name for path in out.iterdir()} == {
+        "experts.pt",
+        "scores.pt",
+        "result.json",
+        "figures",
+        NOTEBOOK,
+        PAGE,
+    }
     assert len(list((out / "figures").glob("*.png"))) >= 8
 
 
@@ -47,7 +87,12 @@ def test_the_notebook_ran_every_cell_in_order(executed):
     notebook = nbformat.read(executed[0] / NOTEBOOK, as_version=4)
     counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1))
-    assert not [output for cell in notebook.cells for output in cell.get("outputs", []) if output.output_type == "stream" and output.name == "stderr"]
+    assert not [
+        output
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "stream" and output.name == "stderr"
+    ]
 
 
 def test_every_picture_of_the_page_has_an_alternative_text(executed):
@@ -67,7 +112,10 @@ def test_a_complete_run_is_not_repeated_and_an_incomplete_one_is(executed, capsy
     assert is_complete(out, benchmark, {"seed": 3})
     assert not is_complete(out, benchmark, {"seed": 4})
     assert not is_complete(out, benchmark.model_copy(update={"tasks": 2}), {"seed": 3})
-    assert main(["run", str(ROOT / "params" / "digits-5.yaml"), "--out", str(out.parent.parent), "--seed", "3"]) == 0
+    assert (
+        main(["run", str(ROOT / "params" / "digits-5.yaml"), "--out", str(out.parent.parent), "--seed", "3"])
+        == 0
+    )
     assert "nothing to do" in capsys.readouterr().out
     page = (out / PAGE).rename(out / "moved")
     assert not is_complete(out, benchmark, {"seed": 3})
@@ -85,7 +133,19 @@ def test_verify_and_list_read_the_folder(executed, capsys):
 
 def test_papermill_by_hand_takes_the_params_file(tmp_path):
     (tmp_path / "small.yaml").write_text(SMALL)
-    command = [sys.executable, "-m", "papermill", str(TEMPLATE), "ran.ipynb", "-f", "small.yaml", "-p", "out", "run", "--no-progress-bar"]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(TEMPLATE),
+        "ran.ipynb",
+        "-f",
+        "small.yaml",
+        "-p",
+        "out",
+        "run",
+        "--no-progress-bar",
+    ]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0, answer.stderr
     assert json.loads((tmp_path / "run" / "result.json").read_text())["benchmark"]["tasks"] == 2
@@ -131,7 +191,11 @@ def test_a_wrong_seed_is_refused(seed, capsys):
 def test_every_template_is_inspected_for_its_parameters():
     assert set(reproduce.papermill.inspect_notebook(TEMPLATE)) == {"config", "seed", "out"}
     for study in ("audit", "memory", "layers"):
-        assert set(reproduce.papermill.inspect_notebook(TEMPLATES / f"{study}.ipynb")) == {"config", "seeds", "out"}
+        assert set(reproduce.papermill.inspect_notebook(TEMPLATES / f"{study}.ipynb")) == {
+            "config",
+            "seeds",
+            "out",
+        }
 
 
 # An audit: one notebook for all seeds
@@ -159,21 +223,37 @@ def audited(tmp_path_factory):
 
 
 def audit(root, *seeds):
-    return main(["run", str(root / "params" / "tiny.yaml"), "--seed", *map(str, seeds), "--out", str(root / "outputs")])
+    return main(
+        [
+            "run",
+            str(root / "params" / "tiny.yaml"),
+            "--seed",
+            *map(str, seeds),
+            "--out",
+            str(root / "outputs"),
+        ]
+    )
 
 
 def test_an_audit_is_one_notebook_for_all_seeds(audited):
     out = audited / "outputs" / "tiny"
-    assert {path.name for path in out.iterdir()} == {"seed-0", "seed-1", "result.json", "figures", "audit.ipynb", "audit.html"}
+    assert {path.name for path in out.iterdir()} == {
+        "seed-0",
+        "seed-1",
+        "result.json",
+        "figures",
+        "audit.ipynb",
+        "audit.html",
+    }
     drawn = {path.stem for path in (out / "figures").iterdir()}
-    assert {"worth", "levels", "backward"} <= drawn <= {"worth", "levels", "backward", "backward-most"}  # the last if another arm forgets more
+    assert (
+        {"worth", "levels", "backward"} <= drawn <= {"worth", "levels", "backward", "backward-most"}
+    )  # the last if another arm forgets more
     trained = ["ours+R3.json", "ours.json", "release-R3.json", "release.json"]
     assert all(sorted(path.name for path in (out / f"seed-{seed}").iterdir()) == trained for seed in (0, 1))
     result = json.loads((out / "result.json").read_text())
     assert result["seeds"] == [0, 1] and list(result["arms"]) == ARMS
-    cells = [cell for cell in nbformat.read(out / "audit.ipynb", as_version=4).cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    assert not [output for cell in cells for output in cell.outputs if output.output_type == "stream" and output.name == "stderr"]
+    executed_in_order(out / "audit.ipynb")
 
 
 def test_every_picture_of_an_audit_s_page_has_an_alternative_text(audited):
@@ -185,7 +265,9 @@ def test_every_picture_of_an_audit_s_page_has_an_alternative_text(audited):
 
 def test_an_audit_s_page_says_what_cannot_act_and_what_was_not_asked(audited):
     page = (audited / "outputs" / "tiny" / "audit.html").read_text()
-    assert "R9 cannot act here: no crop or flip in training" in page and "R12 is not part of this audit" in page
+    assert (
+        "R9 cannot act here: no crop or flip in training" in page and "R12 is not part of this audit" in page
+    )
     assert "8 trainings to do" in page and "focil/masks.py:" in page
 
 
@@ -197,7 +279,10 @@ def test_a_complete_audit_is_not_repeated_and_its_arms_are_listed(audited, capsy
     assert "nothing to do" in said and page.stat().st_mtime_ns == before.st_mtime_ns
     assert main(["list", "--params", str(audited / "params"), "--out", str(audited / "outputs")]) == 0
     listed = capsys.readouterr().out.splitlines()
-    assert listed[0] == "tiny: digits, 5 tasks, mlp, audit" and [line[2:16].strip() for line in listed[1:]] == ARMS
+    assert (
+        listed[0] == "tiny: digits, 5 tasks, mlp, audit"
+        and [line[2:16].strip() for line in listed[1:]] == ARMS
+    )
     assert all(line in said and line.endswith("n = 2") for line in listed[1:])
 
 
@@ -233,7 +318,7 @@ STUDIES = {
   tasks: 2
   threads: 1
   device: cpu
-  memo:
+  memory:
     methods: [finetune, replay, memo]
     network: convnet2
     points: [{network: convnet2, exemplars: 50, anchor: each}]
@@ -252,7 +337,10 @@ STUDIES = {
     training: {cpu_epochs: 2, batch_size: 64, lr: 0.05, aligning: shrink}
 """,
 }
-TRAINED = {"memory": ["finetune-convnet2-0", "replay-convnet2-50", "memo-convnet2-50"], "layers": ["der", "memo", "focil"]}
+TRAINED = {
+    "memory": ["finetune-convnet2-0", "replay-convnet2-50", "memo-convnet2-50"],
+    "layers": ["der", "memo", "focil"],
+}
 PICTURES = {
     "memory": {"stages", "confusion", "over-memory", "account", "blocks", "similarity"},
     "layers": {"blocks", "similarity", "occupancy-by-depth", "experts"},
@@ -261,7 +349,10 @@ PICTURES = {
 
 @pytest.fixture(scope="module", params=STUDIES)
 def studied(request, tmp_path_factory):
-    """A tiny study, run by the command line's main: its kind, folder of params and outputs, and what was printed."""
+    """A tiny study, run by the command line's main.
+
+    Its kind, folder of params and outputs, and what was printed.
+    """
     root = tmp_path_factory.mktemp(request.param)
     (root / "params").mkdir()
     (root / "params" / "tiny.yaml").write_text(STUDIES[request.param])
@@ -274,14 +365,22 @@ def studied(request, tmp_path_factory):
 def test_a_study_is_one_notebook_with_its_pictures(studied):
     kind, root, _ = studied
     out = root / "outputs" / "tiny"
-    assert {path.name for path in out.iterdir()} == {"seed-0", "result.json", "figures", f"{kind}.ipynb", f"{kind}.html"}
+    assert {path.name for path in out.iterdir()} == {
+        "seed-0",
+        "result.json",
+        "figures",
+        f"{kind}.ipynb",
+        f"{kind}.html",
+    }
     assert {path.stem for path in (out / "figures").iterdir()} == PICTURES[kind]
-    assert {path.name for path in (out / "seed-0").iterdir()} == {f"{name}.json" for name in TRAINED[kind]}  # and no checkpoint
-    cells = [cell for cell in nbformat.read(out / f"{kind}.ipynb", as_version=4).cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    assert not [output for cell in cells for output in cell.outputs if output.output_type == "stream" and output.name == "stderr"]
+    assert {path.name for path in (out / "seed-0").iterdir()} == {
+        f"{name}.json" for name in TRAINED[kind]
+    }  # and no checkpoint
+    executed_in_order(out / f"{kind}.ipynb")
     pictures = re.findall(r"<img[^>]*>", (out / f"{kind}.html").read_text())
-    assert len(pictures) == len(PICTURES[kind]) and all(len(re.search(r'alt="([^"]*)"', picture)[1]) > 40 for picture in pictures)
+    assert len(pictures) == len(PICTURES[kind]) and all(
+        len(re.search(r'alt="([^"]*)"', picture)[1]) > 40 for picture in pictures
+    )
 
 
 def test_a_study_s_numbers_are_printed_and_listed(studied, capsys):
@@ -291,10 +390,15 @@ def test_a_study_s_numbers_are_printed_and_listed(studied, capsys):
     for name, (report,) in result["runs"].items():
         assert re.search(rf"^  {name} +last .*{100 * report['last']:.1f} %", printed, re.MULTILINE)
         if name.startswith(("finetune", "memo", "der")):
-            assert len(report["layers"]) == 2 and all(0 < block["shift"] for task in report["layers"] for block in task.values())
+            assert len(report["layers"]) == 2 and all(
+                block["shift"] > 0 for task in report["layers"] for block in task.values()
+            )
     assert main(["list", "--params", str(root / "params"), "--out", str(root / "outputs")]) == 0
     listed = capsys.readouterr().out.splitlines()
-    assert listed[0] == f"tiny: digits, 2 tasks, mlp, {kind}" and [line.split()[0] for line in listed[1:]] == TRAINED[kind]
+    assert (
+        listed[0] == f"tiny: digits, 2 tasks, mlp, {kind}"
+        and [line.split()[0] for line in listed[1:]] == TRAINED[kind]
+    )
 
 
 def test_a_complete_study_is_not_repeated(studied, capsys):
@@ -309,7 +413,11 @@ def test_a_study_s_page_says_who_has_what(studied):
     kind, root, _ = studied
     page = (root / "outputs" / "tiny" / f"{kind}.html").read_text()
     if kind == "memory":
-        assert "no common budget" in page and "3 trainings to do" in page and "MEMO less replay, last accuracy" in page
+        assert (
+            "no common budget" in page
+            and "3 trainings to do" in page
+            and "MEMO less replay, last accuracy" in page
+        )
         assert re.search(r"memo +convnet2 +50 exemplars +302,720 bytes after the last task", page)
     else:
         assert "shift per weight" in page and "CKA" in page
@@ -319,7 +427,10 @@ def test_a_study_is_published_with_its_table(studied, capsys):
     kind, root, _ = studied
     assert main(["publish", "tiny", "--out", str(root / "outputs")]) == 0
     reference = root / "outputs" / "reference"
-    assert {path.name for path in (reference / "tiny").iterdir()} == {"result.json", *(f"{name}.png" for name in PICTURES[kind])}
+    assert {path.name for path in (reference / "tiny").iterdir()} == {
+        "result.json",
+        *(f"{name}.png" for name in PICTURES[kind]),
+    }
     text = (reference / "README.md").read_text()
     assert "## tiny" in text and "params/tiny.yaml --seed 0\n" in text and "n = 1" in text
     last = json.loads((reference / "tiny" / "result.json").read_text())["runs"][TRAINED[kind][1]][0]["last"]

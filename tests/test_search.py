@@ -6,11 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focil.search import Candidate, halve
+from focil.search import Candidate, Halving
+from focil.trainer import Learners
 
 
-class Script:
-    """Learners that read their prequential accuracies and losses from a script: (candidates, batches) each."""
+class Script(Learners):
+    """Learners that read their prequential accuracies and losses from a script.
+
+    (candidates, batches) each.
+    """
 
     def __init__(self, accuracy, loss, names):
         self.accuracy, self.loss, self.names = np.asarray(accuracy), np.asarray(loss), list(names)
@@ -22,7 +26,7 @@ class Script:
     def step(self, images, labels, again):
         assert again is None or len(self) == 1
         self.again.append(again)
-        assert images.tolist() == [float(self.steps)] == labels.tolist()  # each batch, in order
+        assert images.flatten().tolist() == [float(self.steps)] == labels.tolist()  # each batch, in order
         scores = tuple(torch.tensor(table[self.alive, self.steps]) for table in (self.accuracy, self.loss))
         self.steps += 1
         return scores
@@ -49,11 +53,18 @@ class Batches:
     def __next__(self):
         number = next(self._numbers)
         self.drawn += 1
-        return torch.tensor([float(number)]), torch.tensor([number])
+        return torch.full((1, 1, 1, 1), float(number)), torch.tensor([number])
+
+
+def run(halving, stream, again=lambda: None):
+    """The loop of `Focil.learn`, over scripted batches."""
+    for images, labels in stream:
+        halving.step(images, labels, again() if halving.learns_again else None)
+    return halving.winner()
 
 
 def search(accuracy, loss=None, first_rung=2, groups=None):
-    """Run `halve` over scripted candidates; returns the winner's position, all candidates, and the stream."""
+    """Halve scripted candidates; returns the winner's position, all candidates, and the stream."""
     accuracy = np.asarray(accuracy, dtype=float)
     loss = np.zeros_like(accuracy) if loss is None else np.asarray(loss, dtype=float)
     count, batches = accuracy.shape
@@ -61,7 +72,7 @@ def search(accuracy, loss=None, first_rung=2, groups=None):
     parts = np.split(np.arange(count), np.cumsum(groups or [count])[:-1])
     scripts = [Script(accuracy[part], loss[part], part.tolist()) for part in parts]
     stream = Batches(batches)
-    learners, winner = halve(scripts, candidates, stream, first_rung)
+    learners, winner = run(Halving(scripts, candidates, first_rung), stream)
     position = next(i for i, candidate in enumerate(candidates) if candidate is winner)
     assert learners.left == [position]  # the learners that come back are the winner's
     assert stream.drawn == batches
@@ -74,6 +85,7 @@ def constant(values, batches):
 
 
 # Halving
+
 
 def test_candidates_are_halved_at_every_doubling():
     winner, candidates, _ = search(constant([0.1, 0.8, 0.3, 0.5, 0.2, 0.7, 0.4, 0.6], 20), first_rung=2)
@@ -118,7 +130,13 @@ def test_a_stream_that_ends_on_a_later_rung_is_judged_since_the_one_before():
     # Both are alive after batch 2; from then on to the end, batch 4, the second is better.
     accuracy = [[1.0, 1.0, 0.2, 0.3], [0.9, 0.9, 0.3, 0.3], [0.0] * 4, [0.0] * 4]
     assert search(accuracy, first_rung=2)[0] == 1
-    accuracy = [[1.0, 1.0, 0.2, 0.3], [0.9, 0.9, 0.3, 0.3], [0.8, 0.8, 0.1, 0.1], [0.7] * 2 + [0.0] * 2, [0.6] * 2 + [0.0] * 2]
+    accuracy = [
+        [1.0, 1.0, 0.2, 0.3],
+        [0.9, 0.9, 0.3, 0.3],
+        [0.8, 0.8, 0.1, 0.1],
+        [0.7] * 2 + [0.0] * 2,
+        [0.6] * 2 + [0.0] * 2,
+    ]
     assert search(accuracy, first_rung=2)[0] == 1  # five: 3 go on, then 2, and the stream ends there
 
 
@@ -147,13 +165,14 @@ def test_held_images_are_asked_for_once_one_candidate_is_left(count):
         asked.append(script.steps)
         return torch.zeros(5), torch.zeros(5)
 
-    halve([script], candidates, Batches(20), 2, again)
+    run(Halving([script], candidates, 2), Batches(20), again)
     decided = {1: 0, 2: 2, 8: 8}[count]  # batches until the last halving: 2, 4, 8
     assert asked == list(range(decided, 20))
     assert [held is not None for held in script.again] == [False] * decided + [True] * (20 - decided)
 
 
 # Ties
+
 
 def test_ties_are_settled_by_loss():
     accuracy = constant([0.5] * 4, 6)
@@ -188,16 +207,31 @@ def test_nothing_but_broken_candidates_still_gives_one():
 
 # One group or many
 
+
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(1, 3), min_size=1, max_size=5), st.integers(1, 20), st.integers(1, 6), st.integers(0, 2**32))
+@given(
+    st.lists(st.integers(1, 3), min_size=1, max_size=5),
+    st.integers(1, 20),
+    st.integers(1, 6),
+    st.integers(0, 2**32),
+)
 def test_decisions_do_not_depend_on_the_grouping(groups, batches, first_rung, seed):
     # Tenths make ties of accuracy common, losses settle them.
     random = np.random.default_rng(seed)
-    accuracy, loss = random.integers(0, 11, (sum(groups), batches)) / 10, random.random((sum(groups), batches))
+    accuracy, loss = (
+        random.integers(0, 11, (sum(groups), batches)) / 10,
+        random.random((sum(groups), batches)),
+    )
     results = []
     for grouping in (groups, [sum(groups)], [1] * sum(groups)):
         winner, candidates, _ = search(accuracy, loss, first_rung, grouping)
-        results.append((winner, [candidate.accuracy for candidate in candidates], [candidate.loss for candidate in candidates]))
+        results.append(
+            (
+                winner,
+                [candidate.accuracy for candidate in candidates],
+                [candidate.loss for candidate in candidates],
+            )
+        )
     assert results[0] == results[1] == results[2]
     winner, accuracies, _ = results[0]
     assert len(accuracies[winner]) == batches
@@ -207,4 +241,7 @@ def test_decisions_do_not_depend_on_the_grouping(groups, batches, first_rung, se
 
 def test_learners_and_candidates_must_match():
     with pytest.raises(ValueError):
-        halve([Script([[0.5]], [[0.5]], ["a"])], [Candidate(0.9, 0.1), Candidate(0.9, 0.2)], Batches(1), 2)
+        run(
+            Halving([Script([[0.5]], [[0.5]], ["a"])], [Candidate(0.9, 0.1), Candidate(0.9, 0.2)], 2),
+            Batches(1),
+        )

@@ -1,4 +1,5 @@
-"""Seeds: every purpose has numbers of its own, they never change, and nobody's global generator is touched."""
+"""Seeds: every purpose has numbers of its own, they never change, and nobody's global generator is
+touched."""
 
 import itertools
 
@@ -6,15 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from focil import backbones, seeds
+from focil import backbones
+from focil.base import seeds
 from focil.masks import Ledger
 
 # Regenerating a mask years later depends on these exact words: they may never change.
 PINNED = [
-    ((0, 'masks'), [662607145970712021, 11920075529343725231, 8339034125591497540]),
-    ((0, 'masks', 0, 0), [4358349255846412111, 15015727897095841355, 15022763492322981978]),
-    ((7, 'masks', 3, 1), [3814797988604602008, 13765351714517529640, 3933012493464356806]),
-    ((2**40, 'class order'), [14723546544845942856, 12806708593118390992, 13320992543568882221]),
+    ((0, "masks"), [662607145970712021, 11920075529343725231, 8339034125591497540]),
+    ((0, "masks", 0, 0), [4358349255846412111, 15015727897095841355, 15022763492322981978]),
+    ((7, "masks", 3, 1), [3814797988604602008, 13765351714517529640, 3933012493464356806]),
+    ((2**40, "class order"), [14723546544845942856, 12806708593118390992, 13320992543568882221]),
 ]
 
 
@@ -26,18 +28,31 @@ def test_raw_words_are_promised_for_ever(stream, words):
 
 
 def test_the_order_of_purposes_is_promised_for_ever():
-    published = ("class order", "sample order", "initial weights", "head", "masks", "augmentation", "batch groups")
+    published = (
+        "class order",
+        "sample order",
+        "initial weights",
+        "head",
+        "masks",
+        "augmentation",
+        "batch groups",
+    )
     assert seeds.PURPOSES[: len(published)] == published
 
 
 def test_more_words_only_continue_the_same_stream():
-    assert seeds.raw_bits(3, "masks", 1, count=50)[:20].tolist() == seeds.raw_bits(3, "masks", 1, count=20).tolist()
+    assert (
+        seeds.raw_bits(3, "masks", 1, count=50)[:20].tolist()
+        == seeds.raw_bits(3, "masks", 1, count=20).tolist()
+    )
 
 
 def test_no_two_streams_begin_alike():
     keys = [(), (0,), (0, 0), (1,), (0, 1), (1, 0), (99, 19)]
     streams = list(itertools.product((0, 1, 2**32, 2**64), seeds.PURPOSES, keys))
-    assert len({seeds.raw_bits(seed, purpose, *key, count=1).item() for seed, purpose, key in streams}) == len(streams)
+    assert len(
+        {seeds.raw_bits(seed, purpose, *key, count=1).item() for seed, purpose, key in streams}
+    ) == len(streams)
     assert len({seeds.torch_seed(seed, purpose, *key) for seed, purpose, key in streams}) == len(streams)
 
 
@@ -54,7 +69,7 @@ def test_generators_repeat_and_differ_by_purpose():
         return numbers[0].permutation(100).tolist(), torch.rand(9, generator=numbers[1]).tolist()
 
     assert draws("masks") == draws("masks")
-    assert all(one != other for one, other in zip(draws("masks"), draws("head")))
+    assert all(one != other for one, other in zip(draws("masks"), draws("head"), strict=True))
 
 
 def test_torch_seeds_fit_into_63_bits():
@@ -82,6 +97,7 @@ def test_global_generators_are_left_alone():
 
 
 # The trap: masks that share the initial weights' numbers keep the most negative weights
+
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("allocation", ["planned", "independent"])

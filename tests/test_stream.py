@@ -9,13 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focil import Dataset, Stream, StreamError
-from focil.stream import Augmentation, class_order
+from focil.data.stream import Augmentation, class_order
 
 PIXELS = 5
 
 
 def dataset(classes=6, train=4, test=2, mean=(0.5,), std=(0.25,), seed=0):
-    """Images that say who they are: pixel [0, 0] is the class, pixel [0, 1] the row; train counts may differ by class."""
+    """Images that say who they are: pixel [0, 0] is the class, pixel [0, 1] the row.
+
+    Train counts may differ by class.
+    """
     random = np.random.default_rng(seed)
     train = [train] * classes if isinstance(train, int) else train
 
@@ -45,6 +48,7 @@ def pixels(images, data):
 
 
 # Once, and only once
+
 
 @settings(max_examples=40, deadline=None)
 @given(
@@ -110,10 +114,13 @@ def test_draws_are_counted_as_they_happen():
 
 # Order
 
+
 def test_images_come_shuffled_by_the_seed():
     data = dataset(train=30)
     natural = np.flatnonzero(np.isin(data.y_train, (0, 1))).tolist()
-    first, again, other = (pixels(read(next(iter(stream_of(data, seed=s))))[0], data)[:, 0, 0, 1].tolist() for s in (0, 0, 1))
+    first, again, other = (
+        pixels(read(next(iter(stream_of(data, seed=s))))[0], data)[:, 0, 0, 1].tolist() for s in (0, 0, 1)
+    )
     assert first == again
     assert first != natural and first != other and sorted(first) == sorted(other) == natural
 
@@ -146,7 +153,11 @@ def test_shuffled_order_is_a_permutation_by_the_seed():
 def test_tasks_that_do_not_divide_the_classes_are_explained(tasks):
     with pytest.raises(StreamError) as caught:
         class_order(dataset(classes=6), tasks, 0)
-    assert "6 classes" in str(caught.value) and f"{tasks} tasks" in str(caught.value) and "[1, 2, 3, 6]" in str(caught.value)
+    assert (
+        "6 classes" in str(caught.value)
+        and f"{tasks} tasks" in str(caught.value)
+        and "[1, 2, 3, 6]" in str(caught.value)
+    )
 
 
 @pytest.mark.parametrize("order", ["natural", "shuffled"])
@@ -154,7 +165,9 @@ def test_a_first_task_may_be_larger_and_the_others_share_the_rest(order):
     data = dataset(classes=10)
     found = class_order(data, 4, 2, order, first=4)
     assert [len(classes) for classes in found] == [4, 2, 2, 2]
-    assert np.concatenate(found).tolist() == class_order(data, 1, 2, order).ravel().tolist()  # the same order, cut elsewhere
+    assert (
+        np.concatenate(found).tolist() == class_order(data, 1, 2, order).ravel().tolist()
+    )  # the same order, cut elsewhere
     assert all(classes.dtype == np.int64 for classes in found)
 
 
@@ -162,11 +175,14 @@ def test_a_first_task_may_be_larger_and_the_others_share_the_rest(order):
 def test_a_first_task_that_leaves_no_equal_parts_is_explained(tasks, first):
     with pytest.raises(StreamError) as caught:
         class_order(dataset(classes=10), tasks, 0, first=first)
-    assert f"10 classes of mine cannot be split into a first task of {first} and {tasks - 1} others" in str(caught.value)
+    assert f"10 classes of mine cannot be split into a first task of {first} and {tasks - 1} others" in str(
+        caught.value
+    )
     assert "change first_classes or tasks" in str(caught.value)
 
 
 # Labels
+
 
 @pytest.mark.parametrize("order", ["natural", "shuffled"])
 @pytest.mark.parametrize("seed", range(4))
@@ -206,12 +222,18 @@ def test_tasks_of_unequal_size_know_their_labels_and_positions(order):
     assert np.bincount(stream.test_task()).tolist() == [8, 2, 2, 2] and len(stream) == 4
     for task, own in zip(stream, classes, strict=True):
         for images, labels in (task.images(), read(task)):
-            shown = images[:, 0, 0, 0].long() if images.dtype == torch.uint8 else pixels(images, data)[:, 0, 0, 0]
-            assert task.classes == tuple(own) and [task.classes[label] for label in labels.tolist()] == shown.tolist()
+            shown = (
+                images[:, 0, 0, 0].long() if images.dtype == torch.uint8 else pixels(images, data)[:, 0, 0, 0]
+            )
+            assert (
+                task.classes == tuple(own)
+                and [task.classes[label] for label in labels.tolist()] == shown.tolist()
+            )
             assert len(images) == task.size == 6 * len(own)
 
 
 # All images of a task at once
+
 
 @pytest.mark.parametrize("order", ["natural", "shuffled"])
 def test_an_offline_method_can_have_all_images_of_a_task(order):
@@ -219,9 +241,15 @@ def test_an_offline_method_can_have_all_images_of_a_task(order):
     rows = []
     for task in stream_of(data, order=order, passes=2, augmentation=Augmentation(2, True, 0.5)):
         images, labels = task.images()
-        assert images.dtype == torch.uint8 and labels.dtype == torch.int64 and len(images) == len(labels) == task.size
+        assert (
+            images.dtype == torch.uint8
+            and labels.dtype == torch.int64
+            and len(images) == len(labels) == task.size
+        )
         found = images[:, 0, 0, 1].tolist()
-        assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), data.x_train[found])  # as they are stored: neither normalised nor augmented
+        assert np.array_equal(
+            images.permute(0, 2, 3, 1).numpy(), data.x_train[found]
+        )  # as they are stored: neither normalised nor augmented
         assert [task.classes[label] for label in labels.tolist()] == data.y_train[found].tolist()
         rows += found
     assert sorted(rows) == list(range(30))
@@ -244,13 +272,16 @@ def test_what_is_done_to_images_does_not_reach_the_stream():
 
 # Images
 
+
 def test_prepare_is_the_data_sets_normalisation():
     data = dataset(mean=(0.1, 0.5, 0.9), std=(0.2, 0.25, 0.4))
     stream = stream_of(data)
     prepared = stream.prepare(stream.test)
     expected = (data.x_test / 255 - np.array(data.mean)) / np.array(data.std)  # (N, H, W, C)
     assert prepared.dtype == torch.float32 and prepared.shape == (12, 3, PIXELS, PIXELS)
-    np.testing.assert_allclose(prepared.permute(0, 2, 3, 1).numpy(), expected, rtol=0, atol=1e-5)  # float32 of numbers below 10
+    np.testing.assert_allclose(
+        prepared.permute(0, 2, 3, 1).numpy(), expected, rtol=0, atol=1e-5
+    )  # float32 of numbers below 10
     mean = torch.tensor(data.mean).view(1, 3, 1, 1).expand(1, 3, 4, 4) * 255
     assert stream.prepare(mean).abs().max() < 1e-5
 
@@ -315,7 +346,9 @@ def test_brightness_is_one_factor_an_image_spread_evenly():
     images = torch.full((600, 3, 4, 4), 100, dtype=torch.uint8)
     found = Augmentation(brightness=0.25)(images, torch.Generator().manual_seed(0))
     factors = found[:, 0, 0, 0] / 100
-    assert torch.equal(found, (100 * factors)[:, None, None, None].expand_as(found))  # the same for all of an image
+    assert torch.equal(
+        found, (100 * factors)[:, None, None, None].expand_as(found)
+    )  # the same for all of an image
     assert factors.min() >= 0.75 and factors.max() <= 1.25
     quarters = torch.histc(factors, 4, 0.75, 1.25)
     assert (quarters - 150).abs().max() < 5 * 150**0.5  # none is preferred
@@ -325,21 +358,31 @@ def test_brightness_is_one_factor_an_image_spread_evenly():
 def test_brightness_stays_within_the_range_of_pixels():
     images = torch.tensor([0, 250], dtype=torch.uint8).repeat(200)[:, None, None, None]
     found = Augmentation(brightness=1.0)(images, torch.Generator().manual_seed(0)).flatten()
-    assert (found[::2] == 0).all() and found.min() == 0 and found.max() == 255 and (found[1::2] == 255).float().mean() > 0.3
+    assert (
+        (found[::2] == 0).all()
+        and found.min() == 0
+        and found.max() == 255
+        and (found[1::2] == 255).float().mean() > 0.3
+    )
 
 
 def test_brightness_leaves_crops_and_coins_as_they_were():
-    images = torch.randint(1, 200, (50, 1, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    images = torch.randint(
+        1, 200, (50, 1, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
     plain = Augmentation(2, True)(images, torch.Generator().manual_seed(1))
     brighter = Augmentation(2, True, 0.2)(images, torch.Generator().manual_seed(1))
     assert torch.equal(brighter > 0, plain > 0)
     lit = plain > 0
     ratios = torch.where(lit, brighter / plain.clamp(min=1), torch.nan).flatten(1)
-    assert (ratios.nan_to_num(nan=torch.inf).amin(1) - ratios.nan_to_num(nan=-torch.inf).amax(1)).abs().max() < 1e-5
+    assert (
+        ratios.nan_to_num(nan=torch.inf).amin(1) - ratios.nan_to_num(nan=-torch.inf).amax(1)
+    ).abs().max() < 1e-5
 
 
 def test_augmentation_follows_the_seed_and_the_pass():
-    # All training images are one and the same, so that what differs between two readings is the crops and coins.
+    # All training images are one and the same, so that what differs between two readings is the crops and
+    # coins.
     one = np.random.default_rng(0).integers(0, 256, (1, PIXELS, PIXELS), dtype=np.uint8)
     labels = np.repeat([0, 1], 20)
     data = Dataset.from_arrays(one.repeat(40, axis=0), labels, one.repeat(40, axis=0), labels)
@@ -380,8 +423,14 @@ def test_again_gives_held_images_with_their_labels():
         if known:
             again, their = task.again(4)
             assert len(again) == len(their) == 4
-            assert all(known[tuple(image.flatten().tolist())] == label for image, label in zip(again, their.tolist()))
-        known |= {tuple(image.flatten().tolist()): label for image, label in zip(images, labels.tolist())}
+            assert all(
+                known[tuple(image.flatten().tolist())] == label
+                for image, label in zip(again, their.tolist(), strict=True)
+            )
+        known |= {
+            tuple(image.flatten().tolist()): label
+            for image, label in zip(images, labels.tolist(), strict=True)
+        }
     assert task.draws_per_sample == 1
 
 
@@ -390,7 +439,9 @@ def test_again_gives_held_images_with_their_labels():
 def test_what_is_held_is_not_augmented_has_its_labels_and_the_order_of_the_stream(hold, order):
     data = dataset(train=9)
     plain = list(stream_of(data, seed=3, order=order, hold=hold, batch_size=4))
-    augmented = list(stream_of(data, seed=3, order=order, hold=hold, batch_size=4, augmentation=Augmentation(2, True)))
+    augmented = list(
+        stream_of(data, seed=3, order=order, hold=hold, batch_size=4, augmentation=Augmentation(2, True))
+    )
     for task, twin in zip(plain, augmented, strict=True):
         assert task.room == 4 * hold and len(task.held()[0]) == len(task.held()[1]) == 0
         images, labels = read(task)
@@ -399,4 +450,6 @@ def test_what_is_held_is_not_augmented_has_its_labels_and_the_order_of_the_strea
         for held, theirs in (task.held(), twin.held()):
             assert torch.equal(held, images[-task.room :]) and torch.equal(theirs, labels[-task.room :])
             assert theirs.dtype == torch.int64 and len(held) == min(18, task.room)
-            assert [task.classes[label] for label in theirs.tolist()] == pixels(held, data)[:, 0, 0, 0].tolist()
+            assert [task.classes[label] for label in theirs.tolist()] == pixels(held, data)[
+                :, 0, 0, 0
+            ].tolist()

@@ -1,4 +1,5 @@
-"""The runner of studies: what workers tell the bar, what becomes of an error, and of a study that is killed."""
+"""The runner of studies: what workers tell the bar, what becomes of an error, and of a study that is
+killed."""
 
 import json
 import os
@@ -8,32 +9,17 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from conftest import separable, small_benchmark
+import torch
+from conftest import separable, small_benchmark, write_npz
 
-from focil import studies
-from focil.studies import Job, Study, StudyError
+from focil.studies.study import Job, Progress, Study, StudyError
 
 SIZE = 7  # of every job
 
 
-def worker(benchmark, job, path):
-    """Trains nothing: does what the job says."""
-    if job.what == "fail":
-        raise StudyError("there is nothing to train")
-    for _ in range(SIZE):
-        studies.advance(1)
-    time.sleep(0.3)
-    import torch
-
-    return {"threads": torch.get_num_threads(), "pid": os.getpid(), "said": job.what}
-
-
 class Small(Study):
-    """A study whose jobs are named when it is made."""
-
-    worker = staticmethod(worker)
+    """A study that trains nothing: each job does what it says. Jobs are named when it is made."""
 
     def __init__(self, out, benchmark, seeds, names=("one", "two")):
         super().__init__(out, benchmark, seeds)
@@ -42,6 +28,17 @@ class Small(Study):
     def jobs(self):
         return [Job(seed, name, SIZE, name) for name in self.names for seed in self.seeds]
 
+    def train(self, job, progress):
+        if job.what == "fail":
+            raise StudyError("there is nothing to train")
+        for _ in range(SIZE):
+            progress.advance(1)
+        time.sleep(0.3)
+        return {"threads": torch.get_num_threads(), "pid": os.getpid(), "said": job.what}
+
+    def finish(self):
+        return self.write({})
+
 
 @pytest.fixture(scope="module")
 def benchmark(tmp_path_factory):
@@ -49,9 +46,7 @@ def benchmark(tmp_path_factory):
 
 
 def written(folder):
-    data = separable(per_class=4)
-    np.savez(folder / "separable.npz", x_train=data.x_train, y_train=data.y_train, x_test=data.x_test, y_test=data.y_test)
-    return str(folder / "separable.npz")
+    return write_npz(folder / "separable.npz", separable(per_class=4))
 
 
 class Bar:
@@ -74,18 +69,25 @@ class Bar:
 
 
 def test_trainings_are_written_and_their_progress_reaches_the_bar(benchmark, tmp_path, monkeypatch):
-    monkeypatch.setattr(studies, "tqdm", Bar)
+    monkeypatch.setattr("focil.base.progress.tqdm", Bar)
     study = Small(tmp_path, benchmark, [0, 3])
     study.run()
     (bar,) = Bar.made
-    assert bar.options["total"] == 4 * SIZE and bar.options["unit"] == "training" and bar.options["desc"] == "small"
-    assert 3 * SIZE <= sum(bar.updates) <= 4 * SIZE  # one worker did all four; what it told last may come too late
+    assert (
+        bar.options["total"] == 4 * SIZE
+        and bar.options["unit"] == "training"
+        and bar.options["desc"] == "small"
+    )
+    # One worker did all four; what it said last may come too late.
+    assert 3 * SIZE <= sum(bar.updates) <= 4 * SIZE
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.json")) == [
         f"seed-{seed}/{name}.json" for seed in (0, 3) for name in ("one", "two")
     ]
     found = [study.read(job) for job in study.jobs()]
     assert [content["said"] for content in found] == ["one", "one", "two", "two"]
-    assert {content["threads"] for content in found} == {1} and {content["pid"] for content in found} - {os.getpid()}
+    assert {content["threads"] for content in found} == {1} and {content["pid"] for content in found} - {
+        os.getpid()
+    }
     assert study.missing() == [] and study.write({"more": 1})["more"] == 1
     assert json.loads((tmp_path / "result.json").read_text())["seeds"] == [0, 3]
     study.run()
@@ -96,7 +98,10 @@ def test_an_error_in_a_worker_reaches_the_caller_and_finished_trainings_stay(ben
     study = Small(tmp_path, benchmark, [0], ("one", "fail", "two"))
     with pytest.raises(StudyError, match="nothing to train"):
         study.run()
-    assert [job.name for job in study.missing()] in (["fail", "two"], ["fail"])  # the third may have been under way
+    assert [job.name for job in study.missing()] in (
+        ["fail", "two"],
+        ["fail"],
+    )  # the third may have been under way
     assert not (tmp_path / "seed-0" / "fail.json").exists() and not list(tmp_path.rglob("*.part"))
 
 
@@ -106,30 +111,30 @@ def test_seeds_are_counted_once_and_in_order(benchmark, tmp_path):
 
 # A study that is killed
 
-SCRIPT = '''
+SCRIPT = """
 import os, sys, time
 from pathlib import Path
 
-from focil.benchmark import Benchmark
-from focil.studies import Job, Study
-
-
-def worker(benchmark, job, path):
-    path.with_suffix(".pid").write_text(str(os.getpid()))
-    time.sleep(300)
+from focil.runs.params import Benchmark
+from focil.studies.study import Job, Study
 
 
 class Sleeping(Study):
-    worker = staticmethod(worker)
-
     def jobs(self):
         return [Job(0, name, 1, None) for name in ("one", "two")]
+
+    def train(self, job, progress):
+        self.checkpoint(job).with_suffix(".pid").write_text(str(os.getpid()))
+        time.sleep(300)
+
+    def finish(self):
+        return {}
 
 
 if __name__ == "__main__":
     benchmark = Benchmark(name="small", data=sys.argv[1], tasks=3, threads=2, device="cpu", audit={})
     Sleeping(sys.argv[2], benchmark, [0]).run()
-'''
+"""
 
 
 def alive(pid):
@@ -157,7 +162,10 @@ def test_workers_end_when_their_study_is_killed(tmp_path):
     parent = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     pids = []
     try:
-        assert until(lambda: all(file.exists() and file.read_text() for file in files), 120) and parent.poll() is None
+        assert (
+            until(lambda: all(file.exists() and file.read_text() for file in files), 120)
+            and parent.poll() is None
+        )
         pids = [int(file.read_text()) for file in files]
         assert len({*pids, parent.pid}) == 3 and all(map(alive, pids))
         parent.kill()
@@ -169,16 +177,20 @@ def test_workers_end_when_their_study_is_killed(tmp_path):
             os.kill(pid, signal.SIGTERM)
 
 
-def test_a_checkpoint_goes_only_when_the_numbers_are_written(benchmark, tmp_path):
-    path = tmp_path / "seed-0" / "one.json"
+class Leaving(Small):
+    """A study whose trainings leave a checkpoint behind."""
 
-    def leaves_a_checkpoint(_, job, at):
-        at.with_suffix(".pt").write_bytes(b"state")
-        assert not at.exists()
+    def train(self, job, progress):
+        self.checkpoint(job).write_bytes(b"state")
+        assert not self._file(job).exists()
         return {"value": job.what}
 
-    studies._work(leaves_a_checkpoint, benchmark, Job(0, "one", SIZE, 5), path, {})
-    assert json.loads(path.read_text())["value"] == 5 and [file.name for file in path.parent.iterdir()] == ["one.json"]
+
+def test_a_checkpoint_goes_only_when_the_numbers_are_written(benchmark, tmp_path):
+    study, folder = Leaving(tmp_path, benchmark, [0]), tmp_path / "seed-0"
+    study.do(Job(0, "one", SIZE, 5), Progress())
+    assert json.loads((folder / "one.json").read_text())["value"] == 5
+    assert [file.name for file in folder.iterdir()] == ["one.json"]
     with pytest.raises(ValueError):
-        studies._work(lambda *job: leaves_a_checkpoint(*job) | {"value": float("nan")}, benchmark, Job(0, "two", SIZE, 5), path.with_name("two.json"), {})
-    assert path.with_name("two.pt").exists()
+        study.do(Job(0, "two", SIZE, float("nan")), Progress())
+    assert (folder / "two.pt").exists()

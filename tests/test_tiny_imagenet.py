@@ -10,19 +10,11 @@ import pytest
 from PIL import Image
 from test_datasets import REAL, complaint, real
 
-from focil.datasets import load
+from focil.data.datasets import load
 
 IDS = ("n03", "n01", "n02")  # not in the order of a directory listing
 NAME = "tiny-imagenet-3"
-
-
-@pytest.fixture(autouse=True)
-def root(tmp_path, monkeypatch):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    monkeypatch.setenv("FOCIL_DATA", str(folder))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return folder
+pytestmark = pytest.mark.usefixtures("root")
 
 
 def jpeg(level, size=(8, 8), mode="RGB"):
@@ -32,14 +24,19 @@ def jpeg(level, size=(8, 8), mode="RGB"):
 
 
 def layout():
-    """{path: bytes}; an image of class n0K has the gray level 50 K, so that its label can be read from its pixels."""
-    files = {"wnids.txt": "\n".join(IDS).encode(), "words.txt": b"n01\tgoldfish, Carassius auratus\nn02\tbison\nn99\tnone\n"}
+    """{path: bytes}; an image of class n0K has the gray level 50 K, so that its label can be read from its
+    pixels."""
+    files = {
+        "wnids.txt": "\n".join(IDS).encode(),
+        "words.txt": b"n01\tgoldfish, Carassius auratus\nn02\tbison\nn99\tnone\n",
+    }
     for wnid in IDS:
         files |= {f"train/{wnid}/images/{wnid}_{i}.JPEG": jpeg(50 * int(wnid[2])) for i in range(11)}
         files[f"train/{wnid}/{wnid}_boxes.txt"] = b"\n"
     rows = [("val_0.JPEG", "n02"), ("val_1.JPEG", "n03"), ("val_2.JPEG", "n01"), ("val_3.JPEG", "n02")]
     files |= {f"val/images/{name}": jpeg(50 * int(wnid[2])) for name, wnid in rows}
-    files["val/val_annotations.txt"] = "".join(f"{name}\t{wnid}\t0\t0\t7\t7\n" for name, wnid in rows).encode()
+    lines = [f"{name}\t{wnid}\t0\t0\t7\t7\n" for name, wnid in rows]
+    files["val/val_annotations.txt"] = "".join(lines).encode()
     return files
 
 
@@ -66,7 +63,8 @@ def test_class_numbers_come_from_wnids_in_both_parts(root, place):
     assert data.image_shape == (3, 8, 8) and data.y_test.tolist() == [2, 0, 1, 2]
     for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test)):
         level = x.astype(float).mean((1, 2, 3))
-        assert np.abs(level - np.array([150, 50, 100])[y]).max() < 3  # JPEG keeps a flat level to about one step
+        # JPEG keeps a flat level to about one step.
+        assert np.abs(level - np.array([150, 50, 100])[y]).max() < 3
 
 
 def test_zip_and_folder_give_the_same_set(root):
@@ -131,22 +129,34 @@ def without(*paths):
     return {path: body for path, body in layout().items() if path not in paths}
 
 
-@pytest.mark.parametrize(("files", "words"), [
-    (without("wnids.txt"), ("no wnids.txt", "official")),
-    (without("val/val_annotations.txt"), ("no val/val_annotations.txt",)),
-    (without("val/images/val_2.JPEG"), ("no val/images/val_2.JPEG",)),
-    (without(*(f"train/n01/images/n01_{i}.JPEG" for i in range(11))), ("class n01", "training images of every class")),
-    ({**layout(), "wnids.txt": b"n01\nn01\n"}, ("2 class ids", "1 of them distinct")),
-    ({**layout(), "wnids.txt": b"\n"}, ("0 class ids",)),
-    ({**layout(), "val/val_annotations.txt": b"val_0.JPEG\tn77\n"}, ("n77", "wnids.txt lists")),
-    ({**layout(), "val/val_annotations.txt": b"val_0.JPEG\n"}, ("'val_0.JPEG'", "a tab")),
-    ({**layout(), "val/val_annotations.txt": b"../../etc/passwd\tn01\n"}, ("no val/images/../../etc/passwd",)),
-    ({**layout(), "val/val_annotations.txt": b"val_0.JPEG\tn01\n"}, ("no test image",)),
-    ({**layout(), "val/val_annotations.txt": b""}, ("(0, 8, 8, 3)",)),
-    ({**layout(), "train/n01/images/n01_3.JPEG": b"\xff\xd8 no picture"}, ("n01_3.JPEG", "cannot be read")),
-    ({**layout(), "train/n01/images/n01_3.JPEG": jpeg(9, (64, 64))[:-150]}, ("n01_3.JPEG", "whole file")),
-    ({**layout(), "train/n01/images/n01_3.JPEG": jpeg(50, (9, 8))}, ("9 x 8", "expected 8 x 8")),
-])
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (without("wnids.txt"), ("no wnids.txt", "official")),
+        (without("val/val_annotations.txt"), ("no val/val_annotations.txt",)),
+        (without("val/images/val_2.JPEG"), ("no val/images/val_2.JPEG",)),
+        (
+            without(*(f"train/n01/images/n01_{i}.JPEG" for i in range(11))),
+            ("class n01", "training images of every class"),
+        ),
+        ({**layout(), "wnids.txt": b"n01\nn01\n"}, ("2 class ids", "1 of them distinct")),
+        ({**layout(), "wnids.txt": b"\n"}, ("0 class ids",)),
+        ({**layout(), "val/val_annotations.txt": b"val_0.JPEG\tn77\n"}, ("n77", "wnids.txt lists")),
+        ({**layout(), "val/val_annotations.txt": b"val_0.JPEG\n"}, ("'val_0.JPEG'", "a tab")),
+        (
+            {**layout(), "val/val_annotations.txt": b"../../etc/passwd\tn01\n"},
+            ("no val/images/../../etc/passwd",),
+        ),
+        ({**layout(), "val/val_annotations.txt": b"val_0.JPEG\tn01\n"}, ("no test image",)),
+        ({**layout(), "val/val_annotations.txt": b""}, ("(0, 8, 8, 3)",)),
+        (
+            {**layout(), "train/n01/images/n01_3.JPEG": b"\xff\xd8 no picture"},
+            ("n01_3.JPEG", "cannot be read"),
+        ),
+        ({**layout(), "train/n01/images/n01_3.JPEG": jpeg(9, (64, 64))[:-150]}, ("n01_3.JPEG", "whole file")),
+        ({**layout(), "train/n01/images/n01_3.JPEG": jpeg(50, (9, 8))}, ("9 x 8", "expected 8 x 8")),
+    ],
+)
 def test_a_layout_that_is_not_official_is_explained(root, files, words):
     pack(root, files)
     complaint(lambda: load(NAME), *words)
@@ -155,7 +165,7 @@ def test_a_layout_that_is_not_official_is_explained(root, files, words):
 def test_a_zip_cut_short_or_altered_is_explained(root):
     path = pack(root, layout())
     whole = path.read_bytes()
-    path.write_bytes(whole[:len(whole) // 2])
+    path.write_bytes(whole[: len(whole) // 2])
     complaint(lambda: load(NAME), "cannot be opened as a zip")
     path.write_bytes(b"\0" * 1000)
     complaint(lambda: load(NAME), "cannot be opened as a zip")

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from focil import backbones
 from focil.expert import masked_weights
 from focil.masks import Ledger
-from focil.trainer import Learners, Sgd
+from focil.trainer import Learners, Sgd, Start, in_turns
 
 SHAPE = (1, 6, 6)
 
@@ -22,24 +22,30 @@ def setup(densities, rates, sgd=Sgd(), seed=0, owned=0.4):
     ledger.claim(ledger.draw(owned))
     masks = [ledger.draw(d) for d in densities]
     head = torch.randn(3, 100, generator=torch.Generator().manual_seed(1)) * 0.1
-    return store, masks, Learners(backbone, [store] * len(rates), masks, rates, [head] * len(rates), [{}] * len(rates), sgd)
+    starts = [Start(store, mask, rate, head, {}) for mask, rate in zip(masks, rates, strict=True)]
+    return store, masks, Learners(backbone, starts, sgd)
 
 
 def batches(count, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return [(torch.randn(10, *SHAPE, generator=generator), torch.randint(3, (10,), generator=generator)) for _ in range(count)]
+    return [
+        (torch.randn(10, *SHAPE, generator=generator), torch.randint(3, (10,), generator=generator))
+        for _ in range(count)
+    ]
 
 
 def test_side_by_side_equals_alone():
     densities, rates = [0.1, 0.3, 0.3], [0.05, 0.02, 0.1]
     _, _, together = setup(densities, rates)
-    alone = [setup([d], [r])[2] for d, r in zip(densities, rates)]
+    alone = [setup([d], [r])[2] for d, r in zip(densities, rates, strict=True)]
     for images, labels in batches(20):
         scores = together.step(images, labels)
         for c, learner in enumerate(alone):
             accuracy, loss = learner.step(images, labels)
             assert accuracy.item() == scores[0][c].item()
-            torch.testing.assert_close(loss[0], scores[1][c], rtol=1e-4, atol=1e-5)  # batched products round differently
+            torch.testing.assert_close(
+                loss[0], scores[1][c], rtol=1e-4, atol=1e-5
+            )  # batched products round differently
 
 
 def test_the_kept_go_on_as_if_alone():
@@ -52,7 +58,7 @@ def test_the_kept_go_on_as_if_alone():
             together.keep([0])
         together.step(images, labels)
         alone.step(images, labels)
-    for mine, other in zip(together.finished()[0].values(), alone.finished()[0].values()):
+    for mine, other in zip(together.finished()[0].values(), alone.finished()[0].values(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
 
 
@@ -75,9 +81,11 @@ def test_nothing_outside_the_new_connections_moves_by_a_bit():
 def test_the_step_is_torchs_sgd_on_the_new_connections():
     sgd = Sgd(momentum=0.9, weight_decay=0.01, averaging=0.0, label_smoothing=0.1)
     store, (mask,), learners = setup([0.3], [0.05], sgd)
-    head = dict((slot.name, slot.leaf) for slot in learners._slots)["head"][0].detach().clone().requires_grad_()
+    head = {slot.name: slot.leaf for slot in learners._slots}["head"][0].detach().clone().requires_grad_()
     weights = {name: w.requires_grad_() for name, w in masked_weights(store, mask).items()}
-    optimiser = torch.optim.SGD([*weights.values(), head], lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01)
+    optimiser = torch.optim.SGD(
+        [*weights.values(), head], lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01
+    )
     for images, labels in batches(10):
         learners.step(images, labels)
         logits = functional_call(learners.backbone, weights, (images,)) @ head.T
@@ -92,7 +100,9 @@ def test_the_step_is_torchs_sgd_on_the_new_connections():
                 w.view(-1)[torch.as_tensor(mask.new[name])] = trained
     ours, _, our_head = learners.finished()
     for name in ours:
-        torch.testing.assert_close(ours[name], weights[name].detach().flatten()[mask.new[name]], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            ours[name], weights[name].detach().flatten()[mask.new[name]], rtol=1e-4, atol=1e-6
+        )
     torch.testing.assert_close(our_head, head.detach(), rtol=1e-4, atol=1e-6)
 
 
@@ -105,9 +115,13 @@ def test_the_average_lags_behind_the_values():
         averaged.step(images, labels)
     end, mean = last.finished()[2], averaged.finished()[2]
     assert not torch.equal(end, mean)
-    assert (mean - first).norm() < (end - first).norm()  # steps here go one way: the average is on it, but less far
+    assert (mean - first).norm() < (
+        end - first
+    ).norm()  # steps here go one way: the average is on it, but less far
     images, labels = batches(1, seed=9)[0]
-    assert torch.equal(last.step(images, labels)[1], averaged.step(images, labels)[1])  # averaging does not steer the learning
+    assert torch.equal(
+        last.step(images, labels)[1], averaged.step(images, labels)[1]
+    )  # averaging does not steer the learning
 
 
 def test_one_must_be_chosen_before_it_is_finished():
@@ -142,10 +156,12 @@ def test_a_weight_that_the_network_does_not_use_stays_as_it_is():
     backbone = backbones.build(Half, SHAPE, 0)
     store = {name: p.detach().clone() for name, p in backbone.named_parameters()}
     mask = Ledger(backbones.masked_shapes(backbone), 2, 0).draw(0.2)
-    learners = Learners(backbone, [store], [mask], [0.1], [torch.randn(3, 8)], [{}], Sgd(weight_decay=0.0))
+    learners = Learners(backbone, [Start(store, mask, 0.1, torch.randn(3, 8), {})], Sgd(weight_decay=0.0))
     for images, labels in batches(3):
         learners.step(images, labels)
-    assert torch.equal(learners.finished()[0]["unused.weight"], store["unused.weight"].flatten()[mask.new["unused.weight"]])
+    assert torch.equal(
+        learners.finished()[0]["unused.weight"], store["unused.weight"].flatten()[mask.new["unused.weight"]]
+    )
 
 
 def convolutions(groups, precision="float32", steps=4):
@@ -155,21 +171,23 @@ def convolutions(groups, precision="float32", steps=4):
     store = {name: p.detach().clone() for name, p in backbone.named_parameters()}
     ledger = Ledger(backbones.masked_shapes(backbone), 2, 0)
     head = torch.randn(3, 512, generator=torch.Generator().manual_seed(1)) * 0.05
-    candidates = [(ledger.draw(0.05), 0.0002), (ledger.draw(0.1), 0.0005)]  # small rates: rounding is not blown up by the steps
-    learners = [
-        Learners(
-            backbone, [store] * len(group), [candidates[i][0] for i in group], [candidates[i][1] for i in group], [head] * len(group),
-            [backbones.own_tensors(backbone)] * len(group), Sgd(precision=precision),
-        )
-        for group in groups
-    ]
+    own = backbones.own_tensors(backbone)
+    # Small rates: rounding is not blown up by the steps.
+    starts = [Start(store, ledger.draw(d), lr, head, own) for d, lr in ((0.05, 0.0002), (0.1, 0.0005))]
+    sgd = Sgd(precision=precision)
+    learners = [Learners(backbone, [starts[i] for i in group], sgd) for group in groups]
     generator = torch.Generator().manual_seed(0)
-    batches = [(torch.randn(10, *shape, generator=generator), torch.randint(3, (10,), generator=generator)) for _ in range(steps)]
+    batches = [
+        (torch.randn(10, *shape, generator=generator), torch.randint(3, (10,), generator=generator))
+        for _ in range(steps)
+    ]
     return torch.stack([torch.cat([learner.step(*batch)[1] for learner in learners]) for batch in batches])
 
 
 def test_convolutions_in_one_batched_graph_learn_as_in_a_loop():
-    torch.testing.assert_close(convolutions([[0, 1]]), convolutions([[0], [1]]), rtol=1e-3, atol=1e-3)  # sums in another order
+    torch.testing.assert_close(
+        convolutions([[0, 1]]), convolutions([[0], [1]]), rtol=1e-3, atol=1e-3
+    )  # sums in another order
 
 
 def test_half_precision_learns_nearly_the_same():
@@ -188,3 +206,15 @@ def test_images_learned_again_teach_but_are_not_scored():
     joined.step(torch.cat([first[0], second[0]]), torch.cat([first[1], second[1]]))
     losses = [learners.step(*third)[1].item() for learners in (again, joined, plain)]
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_convolutions_take_turns_on_a_cpu_and_layers_without_them_step_together():
+    def starts(name, shape):
+        backbone = backbones.build(name, shape, 0)
+        store = {name: p.detach() for name, p in backbone.named_parameters()}
+        mask = Ledger(backbones.masked_shapes(backbone), 2, 0).draw(0.05)
+        return [Start(store, mask, rate, torch.zeros(2, 1), {}) for rate in (0.1, 0.2)]
+
+    alone, together = starts("resnet18", (3, 16, 16)), starts("mlp", SHAPE)
+    assert [[start.lr for start in group] for group in in_turns(alone)] == [[0.1], [0.2]]
+    assert [[start.lr for start in group] for group in in_turns(together)] == [[0.1, 0.2]]

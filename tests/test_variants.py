@@ -4,9 +4,10 @@ import pytest
 import torch
 
 import focil
-from focil import discriminant, patches, variants
 from focil.__main__ import main
-from focil.discriminant import Discriminant
+from focil.router import discriminant, patches
+from focil.router.discriminant import Discriminant
+from focil.studies import variants
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,8 @@ def test_every_rule_works_on_the_same_sums(sums, monkeypatch):
     assert right(variants.half_precision(found, features), labels) == pytest.approx(best, abs=0.03)
     assert right(variants.least_squares(found, features), labels) == pytest.approx(best, abs=0.05)
     monkeypatch.setattr(variants, "RANK", 20)
-    assert right(variants.low_rank(found, features), labels) == pytest.approx(best, abs=0.005)  # all directions: nothing is left out
+    # All directions: nothing is left out.
+    assert right(variants.low_rank(found, features), labels) == pytest.approx(best, abs=0.005)
     monkeypatch.setattr(variants, "RANK", 1)
     assert right(variants.low_rank(found, features), labels) < best - 0.01
 
@@ -62,7 +64,9 @@ def test_pooled_products_do_not_see_the_mirror():
     torch.testing.assert_close(products(images), products(images.flip(3)))
 
 
-def test_the_table_holds_every_variant_and_starts_with_the_routers_own_accuracy(tmp_path, monkeypatch, capsys):
+def test_the_table_holds_every_variant_and_starts_with_the_routers_own_accuracy(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(variants, "COMPONENTS", 3)
     monkeypatch.setattr(variants, "RANK", 8)
     (tmp_path / "digits.yaml").write_text("config: {name: digits, data: digits, tasks: 5}\n")
@@ -71,7 +75,9 @@ def test_the_table_holds_every_variant_and_starts_with_the_routers_own_accuracy(
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0][0] == "variant" and cells[2][0] == "the default" and len(cells) > 20
     assert len({row[0] for row in cells[2:]}) == len(cells) - 2
-    benchmark = focil.Benchmark(name="d", data="digits", tasks=5, threads=1, development=True, focil={"router_megabytes": 0.05})
+    small = {"router_megabytes": 0.05}
+    benchmark = focil.Benchmark(name="d", data="digits", tasks=5, threads=1, development=True, focil=small)
     result = focil.run(benchmark, out=tmp_path / "run")
-    assert float(cells[2][1]) == pytest.approx(100 * result["accuracy"]["sample-router"]["final_average"], abs=1.5)  # tasks or images weigh the same
+    own = 100 * result["accuracy"]["sample-router"]["final_average"]
+    assert float(cells[2][1]) == pytest.approx(own, abs=1.5)  # tasks or images weigh the same
     assert float(cells[2][3]) == pytest.approx(result["memory_bytes"]["router"] / 1e6, abs=0.005)

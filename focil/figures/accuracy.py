@@ -1,7 +1,9 @@
-"""Accuracy under each protocol: curves as tasks are learned, the matrix, the summary over seeds, and who answered.
+"""Accuracy under each protocol: curves as tasks are learned, the matrix, the summary over seeds, and who
+answered.
 
-Matrices are (T, T) of shares in 0..1: row i is measured after learning task i, column j is task j's test images, None or NaN
-for j > i. They come by the name of an accuracy: protocol and answerer, for example "sample-experts" (see `protocols`).
+Matrices are (T, T) of shares in 0..1: row i is measured after learning task i, column j is task j's test
+images, None or NaN for j > i. They come by the name of an accuracy: protocol and answerer, for example
+"sample-experts" (see `protocols`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -11,18 +13,26 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from focil import metrics, protocols
+from focil.base import words
+from focil.evaluation import metrics, protocols
 from focil.figures import parts, style
 from focil.figures.parts import percent
 
 MANY = 40  # from more tasks than this on, every k-th has a line
 COLUMNS = 3  # of panels; three answerers to a protocol, so that a row is a protocol
-ANSWERERS = {"both": "both together", "experts": "the experts", "router": "the router"}  # whose number is told first, where it exists
+ANSWERERS = {
+    "both": "both together",
+    "experts": "the experts",
+    "router": "the router",
+}  # whose number comes first, where it exists
 Table = Sequence[Sequence[float | None]]
 
 
 def name(key: str) -> str:
-    """A protocol and who answers, as printed: "batch-10-router" -> "batch-10, router"; "sample" -> "sample, both"."""
+    """A protocol and who answers, as printed: "batch-10-router" -> "batch-10, router".
+
+    "sample" -> "sample, both".
+    """
     return ", ".join(protocols.split(key))
 
 
@@ -40,14 +50,18 @@ def phrase(key: str) -> str:
 
 
 def preferred(keys: Collection[str], protocol: str) -> str | None:
-    """The accuracy of a protocol that is told first: of both together, else of the experts, else of the router; None where there is none."""
+    """The accuracy of a protocol that comes first.
+
+    Of both together, else of the experts, else of the router; None where there is none.
+    """
     names = (protocols.join(protocol, answerer) for answerer in ANSWERERS)
     return next((key for key in names if key in keys), None)
 
 
 @style.styled
 def curves(accuracy: Mapping[str, Mapping]) -> style.Picture:
-    """One panel per protocol and answerer: the accuracy of every task, and their mean, as more tasks are learned.
+    """One panel per protocol and answerer: the accuracy of every task, and their mean, as more tasks are
+    learned.
 
     accuracy: name -> {"matrix": ..., ...}.
     """
@@ -59,12 +73,22 @@ def curves(accuracy: Mapping[str, Mapping]) -> style.Picture:
     ends = {key: metrics.final_average(_array(entry["matrix"])) for key, entry in accuracy.items()}
     finding = _finding("Final average accuracy", ends)
     parts.headline(axes[0], finding)
-    spread = "; ".join(f"{name(key)}: tasks end at {parts.spread(_array(entry['matrix'])[-1])}" for key, entry in accuracy.items())
-    return style.Picture(figure, f"{finding}. {len(accuracy)} panels, one line per task and their mean as tasks are learned. {spread}.")
+    spread = "; ".join(
+        f"{name(key)}: tasks end at {parts.spread(_array(entry['matrix'])[-1])}"
+        for key, entry in accuracy.items()
+    )
+    return style.Picture(
+        figure,
+        f"{finding}. {len(accuracy)} panels, one line per task and their mean as tasks are learned. "
+        f"{spread}.",
+    )
 
 
 def draw_curves(axis: Axes, matrix: Table, key: str) -> Axes:
-    """Accuracy of every task j from the moment it is learned, thin; the mean of the tasks so far, thick and black."""
+    """Accuracy of every task j from the moment it is learned, thin.
+
+    The mean of the tasks so far, thick and black.
+    """
     values = _array(matrix)
     learned = np.arange(1, len(values) + 1)
     draw_tasks(axis, learned, values)
@@ -76,10 +100,15 @@ def draw_curves(axis: Axes, matrix: Table, key: str) -> Axes:
 
 
 def draw_tasks(axis: Axes, x: np.ndarray, values: np.ndarray) -> None:
-    """A thin line for every task j, from where it is learned on. values: (T, T); x: (T,), where row i of it belongs."""
+    """A thin line for every task j, from where it is learned on.
+
+    values: (T, T); x: (T,), where row i of it belongs.
+    """
     colors = _task_colors(len(values))
     if len(values) > MANY:
-        axis.fill_between(x, 100 * np.nanmin(values, axis=1), 100 * np.nanmax(values, axis=1), color="0.9", lw=0)
+        axis.fill_between(
+            x, 100 * np.nanmin(values, axis=1), 100 * np.nanmax(values, axis=1), color="0.9", lw=0
+        )
     for j in _drawn(len(values)):
         marker = style.MARKERS[j] if len(values) <= parts.CROWDED else ("." if j == len(values) - 1 else None)
         axis.plot(x[j:], 100 * values[j:, j], color=colors[j], marker=marker, ms=4, lw=1, alpha=0.9)
@@ -91,7 +120,8 @@ def draw_thick(axis: Axes, x: np.ndarray, shares: Sequence[float]) -> None:
 
 
 def name_tasks(axes: Sequence[Axes], tasks: int, thick: str) -> None:
-    """Say which line of `draw_tasks` is which task, beside the panels, and that the thick black one is `thick`."""
+    """Say which line of `draw_tasks` is which task, beside the panels, and that the thick black one is
+    `thick`."""
     figure = axes[0].figure
     if tasks <= parts.CROWDED:
         labels = [f"task {j + 1}" for j in range(tasks)] + [thick]
@@ -99,7 +129,11 @@ def name_tasks(axes: Sequence[Axes], tasks: int, thick: str) -> None:
         return
     scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(1, tasks), style.SHADES)
     step = _drawn(tasks).step
-    label = f"task; thick black: {thick}" if step == 1 else f"task, every {step}th drawn;\ngrey: range, black: {thick}"
+    label = (
+        f"task; thick black: {thick}"
+        if step == 1
+        else f"task, every {step}th drawn;\ngrey: range, black: {thick}"
+    )
     bar = figure.colorbar(scale, ax=list(axes), label=label, pad=0.02, aspect=25)
     bar.set_ticks(parts.task_ticks(tasks))
 
@@ -112,8 +146,9 @@ def matrix(table: Table, key: str) -> style.Picture:
     values = _array(table)
     return style.Picture(
         figure,
-        f"{parts.title_of(axis)}. Heatmap of the accuracy on each of {len(values)} tasks (columns) after each task learned (rows); "
-        f"just learned {parts.spread(np.diag(values))}, at the end {parts.spread(values[-1])}.",
+        f"{parts.title_of(axis)}. Heatmap of the accuracy on each of {len(values)} tasks (columns) after "
+        f"each task learned (rows); just learned {parts.spread(np.diag(values))}, at the end "
+        f"{parts.spread(values[-1])}.",
     )
 
 
@@ -130,22 +165,39 @@ def draw_matrix(axis: Axes, table: Table, key: str) -> Axes:
 
 @style.styled
 def summary(runs: Sequence[Mapping[str, Mapping]]) -> style.Picture:
-    """Final average accuracy of every protocol and answerer over seeds. runs: the "accuracy" part of each seed's result."""
+    """Final average accuracy of every protocol and answerer over seeds.
+
+    runs: the "accuracy" part of each seed's result.
+    """
     ends = {key: [run[key]["final_average"] for run in runs] for key in runs[0]}
     figure, (axis,) = style.panels(1, 1, 1.3 + 0.34 * len(ends))
     draw_summary(axis, ends)
     rows = "; ".join(f"{name(key)} {_with_interval(values)}" for key, values in ends.items())
-    kind = f"Dot plot of the final average accuracy over {_seeds(len(runs))}, mean and 95 % t interval"
+    kind = (
+        f"Dot plot of the final average accuracy over {words.count(len(runs), 'seed')}, mean and 95 % t "
+        "interval"
+    )
     return style.Picture(figure, f"{parts.title_of(axis)}. {kind}: {rows}.")
 
 
 def draw_summary(axis: Axes, ends: Mapping[str, Sequence[float]]) -> Axes:
-    """One row per accuracy: every seed as a hollow dot, their mean and 95 % t interval as a diamond with whiskers."""
+    """One row per accuracy: every seed as a hollow dot, their mean and 95 % t interval as a diamond with
+    whiskers."""
     for row, values in enumerate(ends.values()):
         mean, half = metrics.mean_interval(values)
         axis.plot(100 * np.array(values), [row] * len(values), "o", mfc="none", color=style.MUTED, ms=6)
-        axis.errorbar(100 * mean, row, xerr=None if half is None else 100 * half, fmt="D", color=style.COLORS[0], capsize=4, ms=5)
-        axis.text(1.02, row, _with_interval(values), transform=axis.get_yaxis_transform(), va="center", fontsize=8)
+        axis.errorbar(
+            100 * mean,
+            row,
+            xerr=None if half is None else 100 * half,
+            fmt="D",
+            color=style.COLORS[0],
+            capsize=4,
+            ms=5,
+        )
+        axis.text(
+            1.02, row, _with_interval(values), transform=axis.get_yaxis_transform(), va="center", fontsize=8
+        )
     axis.set_yticks(range(len(ends)), [name(key) for key in ends])
     axis.set_ylim(len(ends) - 0.5, -0.5)
     axis.set_xlim(0, 100)
@@ -153,7 +205,12 @@ def draw_summary(axis: Axes, ends: Mapping[str, Sequence[float]]) -> Axes:
     axis.set_xlabel("final average accuracy (%)")
     axis.set_ylabel("protocol, who answers")
     hard = preferred(ends, "sample") or list(ends)[-1]
-    parts.title(axis, f"Final average {phrase(hard)} ({name(hard)}): {_with_interval(ends[hard])}, n = {_seeds(len(ends[hard]))}", width=80)
+    parts.title(
+        axis,
+        f"Final average {phrase(hard)} ({name(hard)}): {_with_interval(ends[hard])}, n = "
+        f"{words.count(len(ends[hard]), 'seed')}",
+        width=80,
+    )
     return axis
 
 
@@ -161,7 +218,8 @@ def draw_summary(axis: Axes, ends: Mapping[str, Sequence[float]]) -> Axes:
 def routing(tables: Mapping[str, Table], test_images: Sequence[int]) -> style.Picture:
     """For which task images are answered, and which is theirs, after the last task.
 
-    tables: name of an accuracy -> (T, T) shares, rows true task. test_images: number per task, the weights of the average.
+    tables: name of an accuracy -> (T, T) shares, rows true task. test_images: number per task, the weights of
+    the average.
     """
     figure, axes = _grid(len(tables), 1.3 if len(tables) <= COLUMNS else 0.6)
     for axis, (key, table) in zip(axes, tables.items(), strict=True):
@@ -170,15 +228,25 @@ def routing(tables: Mapping[str, Table], test_images: Sequence[int]) -> style.Pi
     bar = figure.colorbar(axes[0].images[0], ax=axes, label="% of the task's images", pad=0.02, aspect=25)
     bar.outline.set_visible(False)
     found = {key: right_task(table, test_images) for key, table in tables.items()}
-    finding = f"{_finding('How often the right task is chosen', found)}; chance is {percent(1 / len(test_images))}"
+    finding = (
+        f"{_finding('How often the right task is chosen', found)}; chance is {percent(1 / len(test_images))}"
+    )
     parts.headline(axes[0], finding)
-    own = "; ".join(f"{name(key)}: {parts.spread(np.diag(_array(table)))} by task" for key, table in tables.items())
-    kind = f"{len(tables)} heatmaps of the true task (rows) against the task answered for (columns), the diagonal is right"
+    own = "; ".join(
+        f"{name(key)}: {parts.spread(np.diag(_array(table)))} by task" for key, table in tables.items()
+    )
+    kind = (
+        f"{len(tables)} heatmaps of the true task (rows) against the task answered for (columns), the "
+        "diagonal is right"
+    )
     return style.Picture(figure, f"{finding}. {kind}. {own}.")
 
 
 def draw_routing(axis: Axes, table: Table, test_images: Sequence[int], key: str) -> Axes:
-    """Share of each task's images (row) answered for each task (column); the diagonal is right. The scale is 0 to 100 %."""
+    """Share of each task's images (row) answered for each task (column); the diagonal is right.
+
+    The scale is 0 to 100 %.
+    """
     values = _array(table)
     parts.draw_heatmap(axis, values)
     parts.task_axis(axis, len(values), "answered for task", at_most=6)
@@ -210,18 +278,23 @@ def _task_colors(tasks: int) -> list:
 def _grid(count: int, extra: float) -> tuple[Figure, list[Axes]]:
     """Panels in rows of `COLUMNS` and no empty axis, `extra` inches for what is above and below them."""
     rows = -(-count // COLUMNS)
-    figure, axes = style.panels(rows, min(COLUMNS, count), extra + (2.7 if rows == 1 else 2.1) * rows, sharex=True, sharey=True)
+    figure, axes = style.panels(
+        rows, min(COLUMNS, count), extra + (2.7 if rows == 1 else 2.1) * rows, sharex=True, sharey=True
+    )
     for axis in axes[count:]:
         axis.remove()
     return figure, axes[:count]
 
 
 def _finding(what: str, shares: Mapping[str, float]) -> str:
-    """The headline in words: one image alone by every answerer, then what more knowledge gives the first of them."""
+    """The headline in words: one image alone by every answerer, then what more knowledge gives the first
+    of them."""
     main = preferred(shares, "sample") or list(shares)[-1]
     protocol, answerer = protocols.split(main)
-    told = {who: protocols.join(protocol, who) for who in ANSWERERS}
-    each = ", ".join(f"{percent(shares[key])} by {ANSWERERS[who]}" for who, key in told.items() if key in shares)
+    names = {who: protocols.join(protocol, who) for who in ANSWERERS}
+    each = ", ".join(
+        f"{percent(shares[key])} by {ANSWERERS[who]}" for who, key in names.items() if key in shares
+    )
     others = [key for key in shares if key != main and protocols.split(key)[1] == answerer]
     more = ", ".join(f"{percent(shares[key])} {phrase(key)}" for key in others)
     return f"{what} {phrase(main)}: {each}" + (f"; {more}" if more else "")
@@ -233,13 +306,11 @@ def _transfer_finding(values: np.ndarray) -> str:
         return f"One task, learned to {percent(values[0, 0])}"
     if abs(change) < 0.0005:
         return "Older tasks keep their accuracy"
-    return f"Older tasks {'gain' if change > 0 else 'lose'} {abs(100 * change):.1f} points on average after they are learned"
+    return (
+        f"Older tasks {'gain' if change > 0 else 'lose'} {abs(100 * change):.1f} points on average after "
+        "they are learned"
+    )
 
 
 def _with_interval(values: Sequence[float]) -> str:
-    mean, half = metrics.mean_interval(values)
-    return f"{100 * mean:.1f} %" if half is None else f"{100 * mean:.1f} ± {100 * half:.1f} %"
-
-
-def _seeds(count: int) -> str:
-    return f"{count} seed" if count == 1 else f"{count} seeds"
+    return f"{words.in_percent(*metrics.mean_interval(values), sign='±')} %"

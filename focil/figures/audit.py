@@ -5,20 +5,28 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from focil import metrics
+from focil.base import words
+from focil.evaluation import metrics
 from focil.figures import parts, style
-from focil.shortcuts import DESCRIBED, SHORTCUTS
+from focil.runs.params import SHORTCUTS
+from focil.studies.audit.shortcuts import DESCRIBED
 
 BASES = {"ours": "switched on from ours", "release": "as it is, over switched off from the release"}
 MEASURES = {"answered": "as each code answers", "oracle": "oracle: the task is given"}
-Effect = Mapping[str, str | float | None]  # "shortcut", "base", "measure", "mean" and "half" (shares; half None for one seed)
+Effect = Mapping[
+    str, str | float | None
+]  # "shortcut", "base", "measure", "mean" and "half" (shares; half None for one seed)
 
 
 @style.styled
-def worth(effects: Sequence[Effect], leading: Sequence[str], idle: Mapping[str, str], seeds: int) -> style.Picture:
-    """Points of final average accuracy that each shortcut adds: from ours and in the release, as each answers and by `oracle`.
+def worth(
+    effects: Sequence[Effect], leading: Sequence[str], idle: Mapping[str, str], seeds: int
+) -> style.Picture:
+    """Points of final average accuracy that each shortcut adds: from ours and in the release, as each answers
+    and by `oracle`.
 
-    leading: the shortcuts that matter most, named in the title. idle: shortcuts that cannot act here, and why.
+    leading: the shortcuts that matter most, named in the title. idle: shortcuts that cannot act here, and
+    why.
     """
     shortcuts = [s for s in SHORTCUTS if any(effect["shortcut"] == s for effect in effects)]
     figure, axes = style.panels(1, 2, 1.6 + 0.33 * len(shortcuts), sharey=True)
@@ -29,11 +37,14 @@ def worth(effects: Sequence[Effect], leading: Sequence[str], idle: Mapping[str, 
     axes[0].set_ylim(len(shortcuts) - 0.4, -0.6)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower right", ncols=2)
     parts.headline(axes[0], _finding(effects, leading))
-    told = "; ".join(f"{e['shortcut']} {BASES[e['base']]}, {MEASURES[e['measure']]}: {points(e)}" for e in effects)
+    text = "; ".join(
+        f"{e['shortcut']} {BASES[e['base']]}, {MEASURES[e['measure']]}: {points(e)}" for e in effects
+    )
     unused = "".join(f" {s} cannot act: {why}." for s, why in idle.items())
     return style.Picture(
         figure,
-        f"{_finding(effects, leading)}. Dot plot, one row a shortcut, mean and 95 % interval over {seeds} seed{'s' * (seeds > 1)}, paired: {told}.{unused}",
+        f"{_finding(effects, leading)}. Dot plot, one row a shortcut, mean and 95 % interval over "
+        f"{words.count(seeds, 'seed')}, paired: {text}.{unused}",
     )
 
 
@@ -44,8 +55,21 @@ def draw_worth(axis: Axes, effects: Sequence[Effect], shortcuts: Sequence[str]) 
         rows = [effect for effect in effects if effect["base"] == base]
         where = [shortcuts.index(effect["shortcut"]) + (index - 0.5) * 0.3 for effect in rows]
         half = [np.nan if effect["half"] is None else 100 * effect["half"] for effect in rows]
-        look = {"color": style.COLORS[index], "marker": "Ds"[index], "mfc": (style.COLORS[index], "white")[index]}
-        axis.errorbar([100 * effect["mean"] for effect in rows], where, xerr=half, ls="none", ms=5, capsize=2.5, label=label, **look)
+        look = {
+            "color": style.COLORS[index],
+            "marker": "Ds"[index],
+            "mfc": (style.COLORS[index], "white")[index],
+        }
+        axis.errorbar(
+            [100 * effect["mean"] for effect in rows],
+            where,
+            xerr=half,
+            ls="none",
+            ms=5,
+            capsize=2.5,
+            label=label,
+            **look,
+        )
     axis.grid(axis="x", color="0.92")
     axis.set_axisbelow(True)
     axis.set_xlabel("adds to the final average\naccuracy (points)")
@@ -57,8 +81,14 @@ def levels(arms: Mapping[str, Sequence[Mapping]]) -> style.Picture:
     """Final average accuracy of every arm, as it answers and by `oracle`. arms: {name: one report a seed}."""
     figure, (axis,) = style.panels(1, 1, 1.1 + 0.24 * len(arms))
     draw_levels(axis, arms)
-    told = "; ".join(f"{name}: {_level(reports, 'answered')} by {reports[0]['protocol']}, {_level(reports, 'oracle')} by oracle" for name, reports in arms.items())
-    return style.Picture(figure, f"{parts.title_of(axis)}. Dot plot of the final average accuracy of each code. {told}.")
+    text = "; ".join(
+        f"{name}: {_level(reports, 'answered')} by {reports[0]['protocol']}, {_level(reports, 'oracle')} by "
+        "oracle"
+        for name, reports in arms.items()
+    )
+    return style.Picture(
+        figure, f"{parts.title_of(axis)}. Dot plot of the final average accuracy of each code. {text}."
+    )
 
 
 def draw_levels(axis: Axes, arms: Mapping[str, Sequence[Mapping]]) -> Axes:
@@ -66,10 +96,25 @@ def draw_levels(axis: Axes, arms: Mapping[str, Sequence[Mapping]]) -> Axes:
     for index, measure in enumerate(MEASURES):
         found = [_interval(reports, measure) for reports in arms.values()]
         half = [np.nan if h is None else 100 * h for _, h in found]
-        look = {"color": style.COLORS[index], "marker": "Do"[index], "mfc": (style.COLORS[index], "white")[index]}
+        look = {
+            "color": style.COLORS[index],
+            "marker": "Do"[index],
+            "mfc": (style.COLORS[index], "white")[index],
+        }
         where = np.arange(len(arms)) + (index - 0.5) * 0.25
-        axis.errorbar([100 * mean for mean, _ in found], where, xerr=half, ls="none", ms=5, capsize=2.5, label=MEASURES[measure], **look)
-    axis.set_yticks(range(len(arms)), [f"{name} ({reports[0]['protocol']})" for name, reports in arms.items()])
+        axis.errorbar(
+            [100 * mean for mean, _ in found],
+            where,
+            xerr=half,
+            ls="none",
+            ms=5,
+            capsize=2.5,
+            label=MEASURES[measure],
+            **look,
+        )
+    axis.set_yticks(
+        range(len(arms)), [f"{name} ({reports[0]['protocol']})" for name, reports in arms.items()]
+    )
     axis.set_ylim(len(arms) - 0.4, -0.6)
     axis.set_xlim(0, 102)
     axis.grid(axis="x", color="0.92")
@@ -78,7 +123,11 @@ def draw_levels(axis: Axes, arms: Mapping[str, Sequence[Mapping]]) -> Axes:
     axis.figure.legend(*axis.get_legend_handles_labels(), loc="outside lower right", ncols=2)
     ours, release = (_level(arms[name], "answered") for name in ("ours", "release"))
     truth = _level(arms["ours"], "oracle"), _level(arms["release"], "oracle")
-    parts.title(axis, f"The release reads {release} and ours {ours}, but by different protocols; given the task it is {truth[1]} and {truth[0]}")
+    parts.title(
+        axis,
+        f"The release reads {release} and ours {ours}, but by different protocols; given the task it is "
+        f"{truth[1]} and {truth[0]}",
+    )
     return axis
 
 
@@ -92,33 +141,42 @@ def backward(rows: Sequence[Sequence[float]], name: str) -> style.Picture:
     measured = metrics.summarise(rows, [1] * tasks)
     repeated = metrics.summarise([rows[-1][: i + 1] for i in range(tasks)], [1] * tasks)
     figure, axes = style.panels(1, 2, 1.3 + 0.28 * tasks, sharey=True)
-    for axis, found, how in ((axes[0], repeated, "as the release builds it"), (axes[1], measured, "measured after each task")):
+    for axis, found, how in (
+        (axes[0], repeated, "as the release builds it"),
+        (axes[1], measured, "measured after each task"),
+    ):
         image = parts.draw_heatmap(axis, np.array(found["matrix"], dtype=float))
         parts.task_axis(axis, tasks, "test images of task")
         axis.set_yticks(range(tasks), range(1, tasks + 1))
-        axis.set_title(f"{how}: backward\ntransfer {signed(found['backward_transfer'])} points")
+        axis.set_title(
+            f"{how}: backward\ntransfer {words.in_percent(found['backward_transfer'], signed=True)} points"
+        )
     axes[0].set_ylabel("after task")
     parts.colorbar(axes[1], image, "accuracy (%)")
-    finding = f"{name}: one row repeated makes backward transfer 0 by construction; measured, it is {signed(measured['backward_transfer'])} points"
+    finding = (
+        f"{name}: one row repeated makes backward transfer 0 by construction; measured, it is "
+        f"{words.in_percent(measured['backward_transfer'], signed=True)} points"
+    )
     parts.headline(axes[0], finding)
-    told = "; ".join(f"after task {i + 1}: " + ", ".join(parts.percent(value) for value in row) for i, row in enumerate(rows))
-    return style.Picture(figure, f"{finding}. Two accuracy matrices side by side. Measured {told}.")
+    text = "; ".join(
+        f"after task {i + 1}: " + ", ".join(parts.percent(value) for value in row)
+        for i, row in enumerate(rows)
+    )
+    return style.Picture(figure, f"{finding}. Two accuracy matrices side by side. Measured {text}.")
 
 
 def points(effect: Effect) -> str:
-    """An effect in words: "+46.3 ± 11.1"."""
-    return signed(effect["mean"]) + ("" if effect["half"] is None else f" ± {100 * effect['half']:.1f}")
-
-
-def signed(share: float) -> str:
-    """A difference of shares in points, with its sign; what rounds to nothing is +0.0."""
-    return f"{round(100 * share, 1) + 0.0:+.1f}"
+    """An effect in points: "+46.3 ± 11.1"."""
+    return words.in_percent(effect["mean"], effect["half"], signed=True, sign="±")
 
 
 def _finding(effects: Sequence[Effect], leading: Sequence[str]) -> str:
     def both(shortcut: str) -> str:
         found = {e["base"]: e for e in effects if e["shortcut"] == shortcut and e["measure"] == "answered"}
-        return f"{shortcut} {DESCRIBED[shortcut].name} ({100 * found['ours']['mean']:+.0f} from ours, {100 * found['release']['mean']:+.0f} in the release)"
+        return (
+            f"{shortcut} {DESCRIBED[shortcut].name} ({100 * found['ours']['mean']:+.0f} from ours, "
+            f"{100 * found['release']['mean']:+.0f} in the release)"
+        )
 
     return "What matters most in both codes, in points: " + "; ".join(both(shortcut) for shortcut in leading)
 
@@ -128,5 +186,4 @@ def _interval(reports: Sequence[Mapping], measure: str) -> tuple[float, float | 
 
 
 def _level(reports: Sequence[Mapping], measure: str) -> str:
-    mean, half = _interval(reports, measure)
-    return f"{100 * mean:.1f} %" if half is None else f"{100 * mean:.1f} ± {100 * half:.1f} %"
+    return f"{words.in_percent(*_interval(reports, measure), sign='±')} %"

@@ -5,16 +5,25 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
-from focil import metrics, protocols
+from focil.base import words
+from focil.evaluation import metrics, protocols
+from focil.evaluation.published import Published
 from focil.figures import parts, style
 from focil.figures.accuracy import ANSWERERS, phrase
-from focil.published import Published
 
-KINDS = ("oracle", "probe", "batch", "sample")  # how names of protocols begin, from the one that knows most to the honest one
+KINDS = (
+    "oracle",
+    "probe",
+    "batch",
+    "sample",
+)  # how names of protocols begin, from the one that knows most to the honest one
 
 
 class Row(NamedTuple):
-    """mean and half-width in %; answerer: who answers where the row is ours, None where it is others'."""
+    """mean and half-width as shares; answerer.
+
+    Who answers where the row is ours, None where it is others'.
+    """
 
     who: str
     mean: float
@@ -24,25 +33,49 @@ class Row(NamedTuple):
 
 @style.styled
 def comparison(runs: Sequence[Mapping[str, Mapping]], published: Sequence[Published]) -> style.Picture:
-    """Final average accuracy by protocol, ours and others'. runs: the "accuracy" part of each seed's result."""
+    """Final average accuracy by protocol, ours and others'.
+
+    runs: the "accuracy" part of each seed's result.
+    """
     groups = _groups(runs, published)
     rows = sum(len(group) + 1 for group in groups.values())
     figure, (axis,) = style.panels(1, 1, 0.9 + 0.2 * rows)
     draw_comparison(axis, groups)
-    listed = "; ".join(f"{phrase(key)}: " + ", ".join(f"{row.who} {_number(row)}" for row in group) for key, group in groups.items())
-    return style.Picture(figure, f"{parts.title_of(axis)}. Dot plot of the final average accuracy, grouped by what is known at test time. {listed}.")
+    listed = "; ".join(
+        f"{phrase(key)}: " + ", ".join(f"{row.who} {_number(row)}" for row in group)
+        for key, group in groups.items()
+    )
+    return style.Picture(
+        figure,
+        f"{parts.title_of(axis)}. Dot plot of the final average accuracy, grouped by what is known at test "
+        f"time. {listed}.",
+    )
 
 
 def draw_comparison(axis: Axes, groups: Mapping[str, Sequence[Row]]) -> Axes:
-    """One row per method: ours as filled diamonds, others' as hollow circles, below the name of their protocol."""
+    """One row per method: ours as filled diamonds, others' as hollow circles, below the name of their
+    protocol."""
     ticks, row = [], 0
     for protocol, group in groups.items():
         axis.text(0, row, f"{protocol}: {phrase(protocol)}", weight="bold", va="center", fontsize=8)
         for entry in group:
             row += 1
-            look = {"fmt": "D", "color": style.COLORS[0]} if entry.answerer else {"fmt": "o", "color": style.MUTED, "mfc": "white"}
-            axis.errorbar(entry.mean, row, xerr=entry.half, capsize=3, ms=6, **look)
-            axis.text(1.01, row, _number(entry), transform=axis.get_yaxis_transform(), va="center", fontsize=8, color=style.INK)
+            look = (
+                {"fmt": "D", "color": style.COLORS[0]}
+                if entry.answerer
+                else {"fmt": "o", "color": style.MUTED, "mfc": "white"}
+            )
+            half = None if entry.half is None else 100 * entry.half
+            axis.errorbar(100 * entry.mean, row, xerr=half, capsize=3, ms=6, **look)
+            axis.text(
+                1.01,
+                row,
+                _number(entry),
+                transform=axis.get_yaxis_transform(),
+                va="center",
+                fontsize=8,
+                color=style.INK,
+            )
             ticks.append(row)
         row += 1
     axis.set_yticks(ticks, [entry.who for group in groups.values() for entry in group])
@@ -61,27 +94,31 @@ def _groups(runs: Sequence[Mapping[str, Mapping]], published: Sequence[Published
     for key in runs[0]:
         mean, half = metrics.mean_interval([run[key]["final_average"] for run in runs])
         protocol, answerer = protocols.split(key)
-        row = Row(f"ours, {answerer} (n = {len(runs)})", 100 * mean, None if half is None else 100 * half, answerer)
+        row = Row(f"ours, {answerer} (n = {len(runs)})", mean, half, answerer)
         groups.setdefault(protocol, []).append(row)
     for entry in published:
-        groups.setdefault(entry.protocol, []).append(Row(_who(entry), entry.accuracy, entry.half))
+        groups.setdefault(entry.protocol, []).append(_theirs(entry))
     easiest_first = sorted(groups, key=lambda protocol: KINDS.index(protocol.split("-")[0]))
     return {protocol: sorted(groups[protocol], key=lambda row: -row.mean) for protocol in easiest_first}
 
 
-def _who(entry: Published) -> str:
-    if entry.stored == 0:
-        return entry.method
-    return f"{entry.method}, {entry.stored} images stored" if entry.stored else f"{entry.method}, replay"
+def _theirs(entry: Published) -> Row:
+    kept = {0: "", None: ", replay"}.get(entry.stored, f", {entry.stored} images stored")
+    return Row(entry.method + kept, entry.accuracy / 100, None if entry.half is None else entry.half / 100)
 
 
 def _finding(groups: Mapping[str, Sequence[Row]]) -> str:
-    """Ours in each protocol, by one answerer and not by whoever is best there; a fair comparison stays inside a protocol."""
+    """Ours in each protocol, by one answerer and not by whoever is best there.
+
+    A fair comparison stays inside a protocol.
+    """
     ours = [(protocol, row) for protocol, group in groups.items() for row in group if row.answerer]
     answerer = next(who for who in ANSWERERS if any(row.answerer == who for _, row in ours))
-    told = ", ".join(f"{row.mean:.1f} % by {protocol}" for protocol, row in ours if row.answerer == answerer)
-    return f"Ours ({answerer}) reads {told}; only rows of one protocol can be compared"
+    text = ", ".join(
+        f"{100 * row.mean:.1f} % by {protocol}" for protocol, row in ours if row.answerer == answerer
+    )
+    return f"Ours ({answerer}) reads {text}; only rows of one protocol can be compared"
 
 
 def _number(row: Row) -> str:
-    return f"{row.mean:.1f} %" if row.half is None else f"{row.mean:.1f} ± {row.half:.1f} %"
+    return f"{words.in_percent(row.mean, row.half, sign='±')} %"

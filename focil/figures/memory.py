@@ -1,133 +1,243 @@
-"""What memory buys: accuracy for one image alone against all bytes that are kept, ours and others'."""
+"""Offline methods at equal memory.
+
+Accuracy by stage, over memory, what is confused, and where the bytes go.
+"""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator
 
+from focil.base import words
+from focil.evaluation import metrics
 from focil.figures import parts, style
-from focil.figures.parts import percent
-from focil.published import Published
+from focil.memo import account
+from focil.memo.table import TITLES
 
-OTHERS = "others': "  # how their names begin in the legend, where ours come first
-CLOSE = 1.5  # points (%); others' accuracies no further apart share a label
-Point = Mapping[str, str | float | None]  # "who", "bytes", "accuracy" (share), "half" (share, or None)
+PARTS = {
+    "networks": "networks",
+    "exemplars": "exemplars",
+    "heads": "heads",
+    "buffers": "buffers",
+    "labels": "labels",
+    "teacher": "teacher (while learning)",
+    "other": "masks, statistics, router, held batches",
+}
+Runs = Mapping[str, Sequence[Mapping]]  # method -> one report a seed
 
 
 @style.styled
-def memory(points: Sequence[Point], published: Sequence[Published], training_set_bytes: int, image_bytes: int) -> style.Picture:
-    """Final average accuracy for one image alone against all bytes that are kept.
+def stages(runs: Runs, sizes: Sequence[int]) -> style.Picture:
+    """Accuracy over all classes seen, stage by stage, one line a method. sizes: classes of each task."""
+    figure, (axis,) = style.panels(1, 1, 3.8)
+    seen = np.cumsum(sizes)
+    for index, (method, reports) in enumerate(runs.items()):
+        found = [
+            metrics.mean_interval(values)
+            for values in zip(*(report["stages"] for report in reports), strict=True)
+        ]
+        half = [np.nan if h is None else 100 * h for _, h in found]
+        axis.errorbar(
+            seen,
+            [100 * mean for mean, _ in found],
+            yerr=half,
+            label=TITLES[method],
+            capsize=2,
+            lw=1.4,
+            **parts.look(index),
+        )
+    axis.set_xlabel("classes seen")
+    axis.set_xticks([seen[task - 1] for task in parts.task_ticks(len(seen), at_most=20)])
+    parts.percent_axis(axis, "accuracy over all classes seen")
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    last = {
+        method: metrics.mean_interval([report["last"] for report in reports])
+        for method, reports in runs.items()
+    }
+    ranked = sorted(last, key=lambda method: -last[method][0])
+    parts.title(
+        axis,
+        "After the last task: "
+        + ", ".join(f"{TITLES[m]} {words.in_percent(*last[m], sign='±')} %" for m in ranked),
+    )
+    text = "; ".join(
+        f"{TITLES[m]}: " + ", ".join(f"{100 * v:.0f}" for v in runs[m][0]["stages"]) for m in runs
+    )
+    return style.Picture(
+        figure,
+        f"{parts.title_of(axis)}. Lines of accuracy in percent against classes seen, of the first seed: "
+        f"{text}.",
+    )
 
-    published: others'; only those with the protocol `sample` are drawn. One that says how many images it stores is drawn at as many
-    times `image_bytes`, one that does not at the right edge.
+
+@style.styled
+def over_memory(
+    lines: Sequence[tuple[str, Sequence[float], Sequence[Sequence[float]], Sequence[Sequence[float]]]],
+) -> style.Picture:
+    """Average and last accuracy against bytes, by the published account.
+
+    lines: (method, bytes, average and last by point and seed).
     """
-    others = [entry for entry in published if entry.protocol == "sample"]
-    figure, (axis,) = style.panels(1, 1, 4.4)
-    draw_memory(axis, points, others, training_set_bytes, image_bytes)
-    told = [f"{who}: " + ", ".join(f"{_percent(point)} with {_megabytes(point['bytes'])}" for point in line) for who, line in _by_who(points).items()]
-    told += [f"{entry.method}: {entry.accuracy:g} % with {_megabytes(entry.stored * image_bytes)} of images" for entry in others if entry.stored]
-    told += [f"{_label(group)} with memory not stated" for group in _unknown(others)]
-    kind = "Plot of final average accuracy for one image alone against memory, one line per way of answering, others' beside it"
-    marker = f"The training set has {_megabytes(training_set_bytes)}"
-    return style.Picture(figure, f"{parts.title_of(axis)}. {kind}. {marker}. {'; '.join(told)}.")
+    figure, axes = style.panels(1, 2, 3.6, sharey=True)
+    for axis, which, what in ((axes[0], 2, "average"), (axes[1], 3, "last")):
+        for index, line in enumerate(lines):
+            found = [metrics.mean_interval(values) for values in line[which]]
+            half = [np.nan if h is None else 100 * h for _, h in found]
+            axis.errorbar(
+                [b / account.MIB for b in line[1]],
+                [100 * m for m, _ in found],
+                yerr=half,
+                label=TITLES[line[0]],
+                capsize=2,
+                lw=1.4,
+                **parts.look(index),
+            )
+        axis.set_xlabel("networks and exemplars (MiB)")
+        axis.set_title(f"{what} accuracy")
+        axis.grid(color="0.92")
+        axis.set_axisbelow(True)
+    axes[0].set_ylabel("accuracy (%)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(lines))
+    finding = _memory_finding(lines)
+    parts.headline(axes[0], finding)
+    text = "; ".join(
+        f"{TITLES[m]}: "
+        + ", ".join(
+            f"{b / account.MIB:.2f} MiB {100 * np.mean(a):.1f} % average, {100 * np.mean(z):.1f} % last"
+            for b, a, z in zip(*rest, strict=True)
+        )
+        for m, *rest in lines
+    )
+    return style.Picture(
+        figure, f"{finding}. Two panels, accuracy against memory, one line a method. {text}."
+    )
 
 
-def draw_memory(axis: Axes, points: Sequence[Point], others: Sequence[Published], training_set_bytes: int, image_bytes: int) -> Axes:
-    """Accuracy (y) against memory (x, log): ours a line per `who`, others' hollow circles, or ticks at the right edge (see `memory`)."""
-    for index, (who, line) in enumerate(_by_who(points).items()):
-        half = [np.nan if point["half"] is None else 100 * point["half"] for point in line]
-        x, y = [point["bytes"] / 1e6 for point in line], [100 * point["accuracy"] for point in line]
-        axis.errorbar(x, y, yerr=half, label=who, capsize=2, lw=1.5, zorder=3, **parts.look(index))
-    _draw_stored(axis, [entry for entry in others if entry.stored], image_bytes)
-    axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.minorticks_off()
-    axis.set_xlabel("memory (MB, log scale)")
-    axis.set_ylabel("final average accuracy,\none image alone (%)")
-    values = [100 * point["accuracy"] for point in points] + [entry.accuracy for entry in others]
-    axis.set_ylim(0, 1.25 * max(values))  # room for the marker's words
-    axis.set_yticks([tick for tick in axis.get_yticks() if tick <= 100])
-    _draw_training_set(axis, training_set_bytes)
-    _draw_unknown(axis, _unknown(others))
-    named = sorted(zip(*axis.get_legend_handles_labels(), strict=True), key=lambda pair: pair[1].startswith(OTHERS))
-    axis.legend(*zip(*named, strict=True), loc="upper left", bbox_to_anchor=(-0.02, -0.14), ncols=3, handlelength=3.5)
-    parts.title(axis, _memory_finding(points, others, training_set_bytes))
-    return axis
+@style.styled
+def confusion(runs: Runs) -> style.Picture:
+    """Which class is answered for which, of the first seed.
+
+    One heatmap a method, rows are true classes in the order they came.
+    """
+    columns = min(4, len(runs))
+    rows = -(-len(runs) // columns)
+    figure, axes = style.panels(rows, columns, 0.7 + 2.2 * rows)
+    late = {}
+    for axis, (method, reports) in zip(axes, runs.items(), strict=False):  # the last axes may be empty
+        counts = np.array(reports[0]["confusion"], dtype=float)
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        image = axis.imshow(100 * shares, cmap=style.SHADES, vmin=0, vmax=100, interpolation="nearest")
+        new = reports[0]["new"]
+        late[method] = counts[:-new, -new:].sum() / counts[:-new].sum()
+        axis.set_title(f"{TITLES[method]}: {parts.percent(late[method])}")
+        ticks = np.linspace(0, len(counts) - 1, 3).astype(int)
+        axis.set_xticks(ticks, ticks + 1)
+        axis.set_yticks(ticks, ticks + 1)
+        axis.set_xlabel("answered class")
+    for axis in axes[len(runs) :]:
+        axis.set_axis_off()
+    axes[0].set_ylabel("true class")
+    parts.colorbar(axes[columns - 1], image, "of the class's images (%)")
+    worst, best = max(late, key=late.get), min(late, key=late.get)
+    finding = (
+        f"Images of old classes answered as one of the newest task: {parts.percent(late[worst])} with "
+        f"{TITLES[worst]}, {parts.percent(late[best])} with {TITLES[best]}"
+    )
+    parts.headline(axes[0], finding)
+    return style.Picture(
+        figure,
+        f"{finding}. Confusion matrices after the last task, one a method. "
+        + "; ".join(f"{TITLES[m]} {parts.percent(v)}" for m, v in late.items())
+        + ".",
+    )
 
 
-def _draw_stored(axis: Axes, others: Sequence[Published], image_bytes: int) -> None:
-    for entry in others:
-        x, label = entry.stored * image_bytes / 1e6, None if entry is not others[0] else f"{OTHERS}number of images stored"
-        axis.errorbar(x, entry.accuracy, yerr=entry.half, fmt="o", color=style.MUTED, mfc="white", ms=6, capsize=3, label=label)
-        place = {"xytext": (7, 0), "textcoords": "offset points", "va": "center", "zorder": 4}
-        halo = [withStroke(linewidth=2.5, foreground="white")]  # our lines may pass below
-        axis.annotate(f"{entry.method}, {entry.stored}", (x, entry.accuracy), fontsize=8, color=style.INK, path_effects=halo, **place)
+@style.styled
+def counted(runs: Runs, image_bytes: int) -> style.Picture:
+    """Everything counted, by method and part, beside the published account. image_bytes: of one exemplar."""
+    figure, (axis,) = style.panels(1, 1, 1.2 + 0.34 * len(runs))
+    totals = draw_counted(axis, runs)
+    largest = max(totals, key=totals.get)
+    published = {m: sum(reports[0]["memory"][-1]["published"].values()) for m, reports in runs.items()}
+    finding = (
+        f"Everything counted, {TITLES[largest]} takes {_megabytes(totals[largest])}, as much as "
+        f"{totals[largest] / image_bytes:,.0f} stored images; the published account says "
+        f"{_megabytes(published[largest])}"
+    )
+    parts.title(axis, finding)
+    text = "; ".join(
+        f"{TITLES[m]} {_megabytes(totals[m])} counted ({totals[m] / image_bytes:,.0f} images), "
+        f"{_megabytes(published[m])} published"
+        for m in runs
+    )
+    return style.Picture(
+        figure, f"{parts.title_of(axis)}. Stacked bars of bytes after the last task. {text}."
+    )
 
 
-def _draw_training_set(axis: Axes, training_set_bytes: int) -> None:
-    """The dashed marker, and its words on the side that has more room."""
-    x = training_set_bytes / 1e6
-    axis.axvline(x, color=style.INK, ls="--", lw=1)
-    low, high = axis.get_xlim()
-    left = x > np.sqrt(low * high)
-    words = f"as many bytes as\nthe training set ({_megabytes(training_set_bytes)})"
-    place = {"xytext": (-4 if left else 4, -2), "textcoords": "offset points", "ha": "right" if left else "left", "va": "top"}
-    axis.annotate(words, (x, 1), xycoords=axis.get_xaxis_transform(), fontsize=8, **place)
+def draw_counted(axis: Axes, runs: Runs) -> dict[str, float]:
+    """One bar a method, stacked by part, with a tick at the published account.
+
+    Returns the bytes of each method.
+    """
+    left, totals = np.zeros(len(runs)), {}
+    last = {method: _parts(reports[0]["memory"][-1]["counted"]) for method, reports in runs.items()}
+    for index, (part, label) in enumerate(PARTS.items()):
+        widths = np.array([found.get(part, 0) for found in last.values()]) / 1e6
+        if widths.any():
+            axis.barh(
+                range(len(runs)),
+                widths,
+                left=left,
+                color=style.COLORS[index],
+                label=label,
+                hatch=("", "//", "..", "xx", "\\\\", "oo", "--")[index],
+                ec="white",
+                lw=0,
+            )
+        left += widths
+    for row, (method, reports) in enumerate(runs.items()):
+        totals[method] = sum(last[method].values())
+        x = sum(reports[0]["memory"][-1]["published"].values()) / 1e6
+        axis.plot(
+            [x, x],
+            [row - 0.42, row + 0.42],
+            color=style.INK,
+            lw=1.5,
+            label="published account" if row == 0 else None,
+        )
+    axis.set_yticks(range(len(runs)), [TITLES[method] for method in runs])
+    axis.set_ylim(len(runs) - 0.4, -0.6)
+    axis.set_xlabel("memory after the last task (MB)")
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return totals
 
 
-def _draw_unknown(axis: Axes, groups: Sequence[Sequence[Published]]) -> None:
-    """Ticks at the right edge, a label for each group, shifted up where it would touch the one below."""
-    ticks = [entry.accuracy for group in groups for entry in group]
-    edge = {"transform": axis.get_yaxis_transform(), "color": style.MUTED}
-    for i, tick in enumerate(ticks):
-        axis.plot([0.97, 1], [tick, tick], lw=2, label=None if i else f"{OTHERS}memory not stated", **edge)
-    steps = 0.045 * axis.get_ylim()[1] * np.arange(len(groups))
-    heights = np.maximum.accumulate([np.mean([entry.accuracy for entry in group]) for group in groups] - steps) + steps
-    for group, height in zip(groups, heights, strict=True):
-        axis.text(1.01, height, _label(group), transform=edge["transform"], va="center", fontsize=7, color=style.INK)
+def _parts(counted: Mapping[str, int]) -> dict[str, int]:
+    """FOCIL's own parts under the names that the others have."""
+    found = {part: counted[part] for part in PARTS if part in counted}
+    renamed = {"backbone": "networks"}
+    for part, size in counted.items():
+        if part not in PARTS:
+            found[renamed.get(part, "other")] = found.get(renamed.get(part, "other"), 0) + size
+    return found
 
 
-def _memory_finding(points: Sequence[Point], others: Sequence[Published], training_set_bytes: int) -> str:
-    best = max(points, key=lambda point: point["accuracy"])
-    ratio = best["bytes"] / training_set_bytes
-    of = f"{percent(ratio)} of" if ratio < 1 else f"{ratio:.3g} times"
-    told = f"One image alone: {_percent(best)} by {best['who']} with {_megabytes(best['bytes'])}, {of} the training set's bytes"
-    if not others:
-        return told
-    rival = max(others, key=lambda entry: entry.accuracy)
-    return f"{told}; best of others: {rival.accuracy:g} % ({rival.method})"
+def _memory_finding(lines: Sequence[tuple]) -> str:
+    if len({len(line[1]) for line in lines}) == 1 and len(lines[0][1]) > 1:
+        areas = {}
+        for method, used, _, last in lines:
+            points = sorted((b / account.MIB, np.mean(values)) for b, values in zip(used, last, strict=True))
+            areas[method] = account.auc(*zip(*points, strict=True))
+        text = ", ".join(f"{TITLES[method]} {area:.2f}" for method, area in areas.items())
+        return f"Area under last accuracy over memory (AUC-L): {text}"
+    ends = {line[0]: (max(line[1]), np.mean(line[3][np.argmax(line[1])])) for line in lines}
+    best = max(ends, key=lambda method: ends[method][1])
+    return (
+        f"{TITLES[best]} is best after the last task, {100 * ends[best][1]:.1f} %, with "
+        f"{ends[best][0] / account.MIB:.2f} MiB"
+    )
 
 
-def _by_who(points: Sequence[Point]) -> dict[str, list[Point]]:
-    lines: dict[str, list[Point]] = {}
-    for point in sorted(points, key=lambda point: point["bytes"]):
-        lines.setdefault(point["who"], []).append(point)
-    return {who: lines[who] for who in dict.fromkeys(point["who"] for point in points)}
-
-
-def _unknown(others: Sequence[Published]) -> list[list[Published]]:
-    """Those that do not say what they store, from the lowest up, in groups no wider than `CLOSE`."""
-    groups: list[list[Published]] = []
-    for entry in sorted((entry for entry in others if not entry.stored), key=lambda entry: entry.accuracy):
-        if groups and entry.accuracy - groups[-1][0].accuracy <= CLOSE:
-            groups[-1].append(entry)
-        else:
-            groups.append([entry])
-    return groups
-
-
-def _label(group: Sequence[Published]) -> str:
-    low, high = (f"{group[i].accuracy:g}" for i in (0, -1))
-    return f"{', '.join(entry.method for entry in group)}: {low if low == high else f'{low} to {high}'} %"
-
-
-def _percent(point: Point) -> str:
-    return percent(point["accuracy"]) if point["half"] is None else f"{100 * point['accuracy']:.1f} ± {100 * point['half']:.1f} %"
-
-
-def _megabytes(count: float) -> str:
-    value = count / 1e6
-    return f"{value:.0f} MB" if value >= 100 else f"{value:.3g} MB"
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:.2f} MB"

@@ -1,4 +1,5 @@
-"""What several pictures share: percentages in words, ticks that stay readable from 1 to 100 tasks, heatmaps."""
+"""What several pictures share: percentages in words, ticks that stay readable from 1 to 100 tasks,
+heatmaps."""
 
 import textwrap
 from collections.abc import Sequence
@@ -14,7 +15,10 @@ LAYERS_NAMED = 24
 
 
 def percent(share: float) -> str:
-    """A share (0..1) in words that never rounds a little to none or almost all to all: 0.9996 -> '> 99.9 %'."""
+    """A share (0..1) in words that never rounds a little to none or almost all to all.
+
+    0.9996 -> '> 99.9 %'.
+    """
     value = 100 * share
     if 0 < value < 0.05:
         return "< 0.1 %"
@@ -27,11 +31,6 @@ def spread(values: np.ndarray) -> str:
     """Lowest to highest share (0..1, NaN left out) in words."""
     low, high = percent(np.nanmin(values)), percent(np.nanmax(values))
     return low if low == high else f"{low} to {high}"
-
-
-def tasks(count: int) -> str:
-    """A number of tasks in words."""
-    return f"{count} task" if count == 1 else f"{count} tasks"
 
 
 def title(axis: Axes, finding: str, width: int = 85) -> None:
@@ -50,7 +49,7 @@ def headline(axis: Axes, finding: str) -> None:
 
 
 def look(index: int) -> dict:
-    """Colour, marker and dashes of the line number `index`, told apart without colour too."""
+    """Colour, marker and dashes of the line number `index`, which differ without colour too."""
     options = {"color": style.COLORS, "marker": style.MARKERS, "ls": style.LINES}
     return {what: choices[index % len(choices)] for what, choices in options.items()} | {"ms": 5}
 
@@ -91,10 +90,13 @@ def percent_axis(axis: Axes, label: str) -> None:
 def draw_heatmap(axis: Axes, shares: np.ndarray, top: float = 1.0, annotated: bool = True) -> AxesImage:
     """Shares (rows, columns) in 0..1, NaN where there is nothing, as lightness from 0 to `top`.
 
-    Cells carry their percentage while there are few columns, if `annotated`; otherwise the colour bar must do.
+    Cells carry their percentage while there are few columns, if `annotated`; otherwise the colour bar must
+    do.
     """
     rows, columns = shares.shape
-    image = axis.imshow(100 * shares, cmap=style.SHADES, vmin=0, vmax=100 * top, aspect="auto", interpolation="nearest")
+    image = axis.imshow(
+        100 * shares, cmap=style.SHADES, vmin=0, vmax=100 * top, aspect="auto", interpolation="nearest"
+    )
     image.set_extent((0.5, columns + 0.5, rows - 0.5, -0.5))
     if annotated and columns <= CROWDED:
         for (row, column), share in np.ndenumerate(shares):
@@ -104,10 +106,15 @@ def draw_heatmap(axis: Axes, shares: np.ndarray, top: float = 1.0, annotated: bo
 
 
 def label(axis: Axes, x: float, y: float, share: float, **look: object) -> None:
-    """A percentage inside a cell or a bar; left out of the layout, which would otherwise measure hundreds of them."""
+    """A percentage inside a cell or a bar.
+
+    Left out of the layout, which would otherwise measure hundreds of them.
+    """
     axis.text(x, y, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, in_layout=False, **look)
 
 
 def colorbar(axis: Axes, image: AxesImage, what: str, location: str = "right") -> None:
     """The scale of a heatmap, at its right or its bottom."""
-    axis.figure.colorbar(image, ax=axis, label=what, pad=0.02, location=location, aspect=25).outline.set_visible(False)
+    axis.figure.colorbar(
+        image, ax=axis, label=what, pad=0.02, location=location, aspect=25
+    ).outline.set_visible(False)

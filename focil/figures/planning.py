@@ -1,6 +1,7 @@
 """A plan at a glance: ERK densities and who would own what, layer by layer, and what each task still trains.
 
-It is drawn anew at every move of a slider, so its panels have fixed places: measuring texts to lay them out would take most of the time.
+It is drawn anew at every move of a slider, so its panels have fixed places: measuring texts to lay them out
+would take most of the time.
 """
 
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from focil.base import words
 from focil.figures import occupancy, parts, style
 from focil.figures.parts import percent, short
 
@@ -21,7 +23,8 @@ CELLS = 60  # from more cells than this on, a heatmap is not annotated: each tex
 
 @style.styled
 def plan(planned: Mapping) -> style.Picture:
-    """ERK densities, then new, re-used and free connections by layer and task; below, trained and used shares task by task.
+    """ERK densities, then new, re-used and free connections by layer and task; below, trained and used shares
+    task by task.
 
     planned: as `focil.explorer.planning.plan` returns it.
     """
@@ -58,7 +61,9 @@ def _draw_shares(axis: Axes, scale: Axes, capacity: occupancy.Capacity, part: st
     top = max(values.max(), 0.01)
     image = parts.draw_heatmap(axis, values, top, annotated=values.size <= CELLS)
     ends = [0, 100 * top]
-    axis.figure.colorbar(image, cax=scale, orientation="horizontal", label="% of the layer", ticks=ends, format="%.3g").outline.set_visible(False)
+    axis.figure.colorbar(
+        image, cax=scale, orientation="horizontal", label="% of the layer", ticks=ends, format="%.3g"
+    ).outline.set_visible(False)
     for text, side in zip(scale.get_xticklabels(), ("left", "right"), strict=True):
         text.set_ha(side)  # inside the panel's width, or it meets its neighbour's
     axis.set_yticks([])
@@ -76,5 +81,11 @@ def _place(figure: Figure, left: float, bottom: float, width: float, height: flo
 def _alt(planned: Mapping, finding: str) -> str:
     capacity = planned["capacity"]
     layers = "; ".join(f"{short(name)} {percent(density)}" for name, density in planned["densities"].items())
-    ranges = "; ".join(f"{words}: {parts.spread(occupancy.shares(capacity, part))} of a layer" for part, words in occupancy.PANELS.items())
-    return f"{finding}. ERK density by layer, shallow to deep: {layers}. Three heatmaps of layers by {parts.tasks(len(capacity))}: {ranges}."
+    ranges = "; ".join(
+        f"{words}: {parts.spread(occupancy.shares(capacity, part))} of a layer"
+        for part, words in occupancy.PANELS.items()
+    )
+    return (
+        f"{finding}. ERK density by layer, shallow to deep: {layers}. Three heatmaps of layers by "
+        f"{words.count(len(capacity), 'task')}: {ranges}."
+    )

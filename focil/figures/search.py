@@ -1,7 +1,8 @@
 """What the one-pass search did: the sparsity and learning rate of every task, and how its candidates fared.
 
-search: one entry per task: {"sparsity", "lr", "candidates": [{"sparsity", "lr", "batches", "accuracy", "loss"}]}; curves are means
-over blocks of batches, `batches` says where each block ends, and a dropped candidate's curve ends earlier.
+search: one entry per task: {"sparsity", "lr", "candidates": [{"sparsity", "lr", "batches", "accuracy",
+"loss"}]}; curves are means over blocks of batches, `batches` says where each block ends, and a dropped
+candidate's curve ends earlier.
 """
 
 from collections import Counter
@@ -32,7 +33,13 @@ def chosen(search: Sequence[Mapping]) -> style.Picture:
 def draw_chosen(axis: Axes, search: Sequence[Mapping], what: str) -> Axes:
     """The choice of every task as a dot among the candidates. what: "sparsity" or "lr"."""
     values = sorted({candidate[what] for entry in search for candidate in entry["candidates"]})
-    axis.plot(range(1, len(search) + 1), [values.index(entry[what]) for entry in search], "o", color=style.COLORS[0], ms=5)
+    axis.plot(
+        range(1, len(search) + 1),
+        [values.index(entry[what]) for entry in search],
+        "o",
+        color=style.COLORS[0],
+        ms=5,
+    )
     axis.set_yticks(range(len(values)), [f"{value:g}" for value in values])
     axis.set_ylim(-0.5, len(values) - 0.5)
     axis.set_ylabel(CHOICES[what])
@@ -48,26 +55,46 @@ def candidates(search: Sequence[Mapping], task: int) -> style.Picture:
     figure, (axis,) = style.panels(1, 1, 3.6)
     draw_candidates(axis, search, task)
     entry = search[task]
-    ends = ", ".join(f"{count} at batch {batch}" for batch, count in sorted(Counter(c["batches"][-1] for c in entry["candidates"]).items()))
-    alt = f"{parts.title_of(axis)}. Line plot of prequential accuracy against batches, one line per candidate; lines end: {ends}."
+    ends = ", ".join(
+        f"{count} at batch {batch}"
+        for batch, count in sorted(Counter(c["batches"][-1] for c in entry["candidates"]).items())
+    )
+    alt = (
+        f"{parts.title_of(axis)}. Line plot of prequential accuracy against batches, one line per candidate; "
+        f"lines end: {ends}."
+    )
     return style.Picture(figure, alt)
 
 
 def draw_candidates(axis: Axes, search: Sequence[Mapping], task: int) -> Axes:
-    """Prequential accuracy of every candidate of `task` until it was dropped or the stream ended (x); the chosen one is thick and black."""
+    """Prequential accuracy of every candidate of `task` until it was dropped or the stream ended (x).
+
+    The chosen one is thick and black.
+    """
     entry = search[task]
-    lrs, sparsities = (sorted({candidate[what] for candidate in entry["candidates"]}) for what in ("lr", "sparsity"))
+    lrs, sparsities = (
+        sorted({candidate[what] for candidate in entry["candidates"]}) for what in ("lr", "sparsity")
+    )
     winner = _winner(entry)
     for candidate in entry["candidates"]:
         won = candidate is winner
         color = "black" if won else style.COLORS[lrs.index(candidate["lr"]) % len(style.COLORS)]
         line = "-" if won else style.LINES[sparsities.index(candidate["sparsity"]) % len(style.LINES)]
         accuracy = [100 * value for value in candidate["accuracy"]]
-        axis.plot(candidate["batches"], accuracy, color=color, ls=line, lw=2 if won else 1, zorder=3 if won else 2)
+        axis.plot(
+            candidate["batches"], accuracy, color=color, ls=line, lw=2 if won else 1, zorder=3 if won else 2
+        )
         axis.plot(candidate["batches"][-1], accuracy[-1], "D" if won else "x", color=color, ms=5, zorder=3)
-    ends = sorted({entry["candidates"][0]["batches"][0], *(candidate["batches"][-1] for candidate in entry["candidates"])})
+    ends = sorted(
+        {
+            entry["candidates"][0]["batches"][0],
+            *(candidate["batches"][-1] for candidate in entry["candidates"]),
+        }
+    )
     axis.set_xscale("log", base=2)  # the search halves at doublings
-    axis.set_xticks([end for end, after in zip(ends, [*ends[1:], float("inf")], strict=True) if after > 1.2 * end])
+    axis.set_xticks(
+        [end for end, after in zip(ends, [*ends[1:], float("inf")], strict=True) if after > 1.2 * end]
+    )
     axis.xaxis.set_major_formatter("{x:.0f}")
     axis.set_xlabel("batches of the task's stream (log scale, marked where candidates end)")
     axis.set_ylabel("prequential accuracy (%)")
@@ -77,9 +104,15 @@ def draw_candidates(axis: Axes, search: Sequence[Mapping], task: int) -> Axes:
 
 
 def _legend(axis: Axes, lrs: Sequence[float], sparsities: Sequence[float]) -> None:
-    colors = [Line2D([], [], color=style.COLORS[i % len(style.COLORS)], label=f"learning rate {lr:g}") for i, lr in enumerate(lrs)]
+    colors = [
+        Line2D([], [], color=style.COLORS[i % len(style.COLORS)], label=f"learning rate {lr:g}")
+        for i, lr in enumerate(lrs)
+    ]
     dashes = [style.LINES[i % len(style.LINES)] for i in range(len(sparsities))]
-    lines = [Line2D([], [], color=style.MUTED, ls=ls, label=f"sparsity {s:g}") for ls, s in zip(dashes, sparsities, strict=True)]
+    lines = [
+        Line2D([], [], color=style.MUTED, ls=ls, label=f"sparsity {s:g}")
+        for ls, s in zip(dashes, sparsities, strict=True)
+    ]
     ends = [
         Line2D([], [], color="black", lw=2.4, marker="D", ms=5, label="chosen"),
         Line2D([], [], color=style.MUTED, ls="", marker="x", label="dropped or not chosen"),
@@ -88,17 +121,25 @@ def _legend(axis: Axes, lrs: Sequence[float], sparsities: Sequence[float]) -> No
 
 
 def _winner(entry: Mapping) -> Mapping:
-    return next(c for c in entry["candidates"] if (c["sparsity"], c["lr"]) == (entry["sparsity"], entry["lr"]))
+    return next(
+        c for c in entry["candidates"] if (c["sparsity"], c["lr"]) == (entry["sparsity"], entry["lr"])
+    )
 
 
 def _candidates_finding(entry: Mapping, task: int) -> str:
     winner = _winner(entry)
     last = percent(winner["accuracy"][-1])
-    choice = f"Task {task + 1} chose sparsity {entry['sparsity']:g}, learning rate {entry['lr']:g} ({last} in its last batches)"
+    choice = (
+        f"Task {task + 1} chose sparsity {entry['sparsity']:g}, learning rate {entry['lr']:g} ({last} in its "
+        "last batches)"
+    )
     others = [candidate["batches"][-1] for candidate in entry["candidates"] if candidate is not winner]
     if not others:
         return f"{choice}; there was no other candidate"
-    return f"{choice}; half of its {len(others)} rivals were gone by batch {sorted(others)[(len(others) - 1) // 2]}"
+    return (
+        f"{choice}; half of its {len(others)} rivals were gone by batch "
+        f"{sorted(others)[(len(others) - 1) // 2]}"
+    )
 
 
 def _favourite(search: Sequence[Mapping], what: str) -> str:
@@ -107,4 +148,6 @@ def _favourite(search: Sequence[Mapping], what: str) -> str:
 
 
 def _counts(search: Sequence[Mapping], what: str) -> list[str]:
-    return [f"{value:g} in {count}" for value, count in sorted(Counter(entry[what] for entry in search).items())]
+    return [
+        f"{value:g} in {count}" for value, count in sorted(Counter(entry[what] for entry in search).items())
+    ]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image as Pixels
 from PIL.PngImagePlugin import PngInfo
 
-from focil.files import atomic_path
+from focil.base.files import atomic_path
 
 DPI = 144
 WIDTH = 8.0  # inches
@@ -51,18 +51,22 @@ class Picture(NamedTuple):
 
 
 def panels(rows: int, columns: int, height: float, **shared: bool) -> tuple[Figure, list[Axes]]:
-    """A figure `WIDTH` inches wide, `height` inches high, and its axes row by row. shared: `sharex`, `sharey` of Matplotlib.
+    """A figure `WIDTH` inches wide, `height` inches high, and its axes row by row. shared: `sharex`, `sharey`
+    of Matplotlib.
 
-    The figure belongs to no pyplot state, so a notebook shows it once, where `show` is called, and nothing has to be closed.
+    The figure belongs to no pyplot state, so a notebook shows it once, where `show` is called, and nothing
+    has to be closed.
     """
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
 
 
 def png(picture: Picture, optimized: bool = False) -> bytes:
-    """The picture as PNG bytes; the same input gives the same bytes. The alternative text travels inside, as `Description`.
+    """The picture as PNG bytes; the same input gives the same bytes. The alternative text travels inside, as
+    `Description`.
 
-    256 colours are enough for every picture here and make it three times smaller. optimized: a tenth smaller still, but slow to write.
+    256 colours are enough for every picture here and make it three times smaller. optimized: a tenth smaller
+    still, but slow to write.
     """
     canvas = FigureCanvasAgg(picture.figure)
     with matplotlib.rc_context(LOOK):
@@ -70,7 +74,9 @@ def png(picture: Picture, optimized: bool = False) -> bytes:
     pixels = Pixels.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB")
     info, buffer = PngInfo(), io.BytesIO()
     info.add_text("Description", picture.alt)
-    pixels.quantize(256, Pixels.Quantize.MAXCOVERAGE, dither=Pixels.Dither.NONE).save(buffer, "PNG", pnginfo=info, dpi=(DPI, DPI), optimize=optimized)
+    pixels.quantize(256, Pixels.Quantize.MAXCOVERAGE, dither=Pixels.Dither.NONE).save(
+        buffer, "PNG", pnginfo=info, dpi=(DPI, DPI), optimize=optimized
+    )
     return buffer.getvalue()
 
 
@@ -83,5 +89,6 @@ def save(picture: Picture, path: Path) -> Path:
 
 
 def show(picture: Picture) -> None:
-    """Display the picture in a notebook, with its alternative text, which `site.pages` keeps (of nbconvert's templates `classic` and `basic` do, `lab` does not)."""
+    """Display the picture in a notebook, with its alternative text, which `site.pages` keeps (of
+    nbconvert's templates `classic` and `basic` do, `lab` does not)."""
     display(Image(data=png(picture), format="png", alt=picture.alt))

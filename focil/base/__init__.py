@@ -1,0 +1,2 @@
+"""What every room stands on: errors that say what to do, files written whole or not at all, one random
+stream per purpose."""

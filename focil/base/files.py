@@ -1,0 +1,57 @@
+"""Files: whole-or-nothing writes and checksums."""
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from focil.base.errors import FocilError
+
+
+class WriteError(FocilError):
+    """Something could not be written; what was there before is still there."""
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it to `path` at the end, remove it on any error or
+    interruption.
+
+    Raises WriteError if the disk is full or the folder cannot be written to.
+    """
+    # The random part keeps two processes that write the same file out of each other's way.
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise WriteError(why_unwritten(path, error)) from error
+    finally:
+        with suppress(OSError):  # what can be said of the failure was said above
+            part.unlink(missing_ok=True)
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hex digest of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def why_unwritten(path: Path, error: OSError) -> str:
+    """Return the paragraph for a write to `path` that failed with `error`."""
+    if error.errno == errno.ENOSPC:
+        free = shutil.disk_usage(path.parent).free >> 20
+        return (
+            f"The disk filled up while writing {path}: {free} MiB are free now and more was expected; the "
+            "half-written part was removed, an older version is untouched. Make room and start again (a "
+            "run continues after its last finished task), or use a larger disk: FOCIL_DATA for data, --out "
+            "for runs."
+        )
+    return (
+        f"{path} could not be written: {error}; expected a folder that can be written to. Check its "
+        "permissions, or use another folder: FOCIL_DATA for data, --out for runs."
+    )

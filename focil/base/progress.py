@@ -1,0 +1,41 @@
+"""How much a run says: a bar, plain lines, or nothing.
+
+The command line decides, and processes below it follow.
+"""
+
+import os
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+VARIABLE = "FOCIL_PROGRESS"
+VOICES = {
+    "normal": "",
+    "quiet": "say nothing but errors and the results",
+    "verbose": "a plain line for every finished task, with its accuracies, instead of a bar",
+}
+PATIENCE = 30.0  # seconds between two looks at a bar that goes into a file
+
+
+def speak(voice: str) -> None:
+    """Choose one of VOICES for this process and those it starts."""
+    shown = "terminal" if sys.stderr.isatty() else "file"
+    os.environ[VARIABLE] = shown if voice == "normal" else voice
+
+
+def bar(**about: Any) -> tqdm:
+    """A progress bar on standard error; arguments as of tqdm.
+
+    Into a file it says little, when quiet nothing.
+    """
+    voice = os.environ.get(VARIABLE) or ("terminal" if sys.stderr.isatty() else "file")
+    pace = 0.5 if voice == "terminal" else PATIENCE
+    silent = voice in ("quiet", "verbose")
+    return tqdm(mininterval=pace, smoothing=0, leave=False, disable=silent, **about)
+
+
+def line(text: str) -> None:
+    """A plain line on standard error, when verbose."""
+    if os.environ.get(VARIABLE) == "verbose":
+        print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,5 @@
+"""`python -m focil.bench` prints all timings."""
+
+from focil.bench.timings import main
+
+main()

@@ -1,0 +1,282 @@
+"""The stream: tasks with disjoint classes, each training batch handed out once.
+
+The data set is one uint8 tensor on the device; a task is a list of its rows, and crop, flip and normalisation
+are batched tensor operations.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float32, Int64, Num, UInt8
+from torch import Tensor
+
+from focil.base import seeds
+from focil.base.errors import FocilError
+from focil.data.datasets import Dataset
+
+
+class StreamError(FocilError):
+    """A stream that cannot be formed, or was read in a way that its protocol forbids."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random crop after padding by `crop` pixels, horizontal flip, and brightness times 1 - b to 1 + b.
+
+    0 and False change nothing.
+    """
+
+    crop: int = 0
+    flip: bool = False
+    brightness: float = 0.0
+
+    def __call__(self, images: Num[Tensor, "B C H W"], generator: torch.Generator) -> Num[Tensor, "B C H W"]:
+        """One crop, one coin and one factor per image, for the whole batch at once."""
+        if self.crop:
+            images = _random_crop(images, self.crop, generator)
+        if self.flip:
+            coins = torch.rand(len(images), generator=generator, device=images.device) < 0.5
+            images = torch.where(coins[:, None, None, None], images.flip(3), images)
+        if self.brightness:
+            factors = 1 + self.brightness * (
+                2 * torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) - 1
+            )
+            images = (images * factors).clamp_(0, 255)
+        return images
+
+
+def _random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
+    count, channels, height, width = images.shape
+    padded = F.pad(images, (pad,) * 4)  # (B, C, H + 2 pad, W + 2 pad)
+    corners = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=generator, device=images.device)
+    rows = corners[0] + torch.arange(height, device=images.device)  # (B, H)
+    columns = corners[1] + torch.arange(width, device=images.device)  # (B, W)
+    which = torch.arange(count, device=images.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def class_order(
+    data: Dataset, tasks: int, seed: int, order: str = "natural", first: int | None = None
+) -> np.ndarray | list[np.ndarray]:
+    """Class ids task by task, (tasks, classes per task) int64: `natural`, or `shuffled` by the seed.
+
+    first: classes of the first task where it is larger; the others share the rest equally, and the result is
+    a list of arrays. Raises StreamError for another order, or if the tasks do not divide the classes.
+
+    >>> import focil
+    >>> class_order(focil.load("digits"), tasks=5, seed=0).tolist()
+    [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+    """
+    if order not in ("natural", "shuffled"):
+        raise StreamError(f"class order {order!r} is unknown; choose natural or shuffled")
+    classes = data.num_classes
+    ids = np.arange(classes)
+    if order == "shuffled":
+        ids = seeds.numpy_generator(seed, "class order").permutation(ids)
+    if first is not None:
+        if tasks < 2 or not 0 < first < classes or (classes - first) % (tasks - 1):
+            raise StreamError(
+                f"{classes} classes of {data.name} cannot be split into a first task of {first} and "
+                f"{tasks - 1} others of equal size; change first_classes or tasks in the params file"
+            )
+        return [ids[:first], *ids[first:].reshape(tasks - 1, -1)]
+    if tasks < 1 or classes % tasks:
+        divisors = [t for t in range(1, classes + 1) if classes % t == 0]
+        raise StreamError(
+            f"{classes} classes of {data.name} cannot be split into {tasks} tasks of equal size; choose "
+            f"tasks from {divisors} in the params file"
+        )
+    return ids.reshape(tasks, -1)
+
+
+class Task:
+    """One task: its classes and its training batches, to be read `passes` times at most.
+
+    index: position in the stream. classes: class ids, in head order. size: number of training images. draws:
+    training images handed out so far, of all passes. The last ones of the task are held, at most `room` of
+    them: they may be computed with again, count as memory, and are let go with `release`. passed: images of
+    this pass that have been held so far, whether they still are or not.
+    """
+
+    def __init__(self, stream: "Stream", index: int):
+        self._stream = stream
+        self._passes_left = stream.passes
+        self.index = index
+        self.classes: tuple[int, ...] = tuple(int(c) for c in stream.order[index])
+        self._rows = np.flatnonzero(np.isin(stream.data.y_train, self.classes))
+        self.size = len(self._rows)
+        self.draws = 0
+        self.passed = 0
+        self.room = stream.hold * stream.batch_size
+        self._held = self._rows[:0]
+        self._again = seeds.torch_generator(stream.seed, "held batches", index, device=stream.device)
+
+    @property
+    def draws_per_sample(self) -> float:
+        """How often each training image was handed out, on average."""
+        return self.draws / self.size
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass: images (B, C, H, W) float32, normalised, and labels (B,) int64 in 0..classes-1 of this
+        task.
+
+        Raises StreamError when the passes of the stream are used up (one, for an online stream).
+        """
+        if not self._passes_left:
+            raise StreamError(
+                f"the training batches of task {self.index} were already read {self._stream.passes} "
+                "time(s), which is all that this stream allows; hold what you need while it passes, or "
+                "open the stream with more passes for an offline method"
+            )
+        self._passes_left -= 1
+        return self._read(self._stream.passes - self._passes_left - 1)
+
+    def images(self) -> tuple[UInt8[Tensor, "N C H W"], Int64[Tensor, " N"]]:
+        """All training images of the task and their labels: for offline methods, which store them meanwhile.
+
+        Raises StreamError for a stream of one pass.
+        """
+        if self._stream.passes == 1:
+            raise StreamError(
+                f"the stream has one pass, so the images of task {self.index} cannot be had all at once; "
+                "open it with more passes"
+            )
+        return self._stream.train[torch.as_tensor(self._rows, device=self._stream.device)], self._labels(
+            self._rows
+        )
+
+    def held(self) -> tuple[Float32[Tensor, "N C H W"], Int64[Tensor, " N"]]:
+        """The held images, normalised and not augmented, in the order of the stream, and their labels."""
+        images = self._stream.train[torch.as_tensor(self._held, device=self._stream.device)]
+        return self._stream.prepare(images), self._labels(self._held)
+
+    def again(self, count: int) -> tuple[Tensor, Tensor] | None:
+        """`count` images of the held batches, at random and augmented anew, with their labels.
+
+        Fewer while fewer are held, or None.
+        """
+        stream = self._stream
+        if not len(self._held) or not count:
+            return None
+        chosen = torch.randint(
+            len(self._held), (min(count, len(self._held)),), generator=self._again, device=stream.device
+        )
+        rows = self._held[chosen.cpu().numpy()]
+        images = stream.train[torch.as_tensor(rows, device=stream.device)]
+        return stream.prepare(stream.augmentation(images, self._again)), self._labels(rows)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the held batches: uint8 images, and labels of 8 bytes."""
+        return len(self._held) * (self._stream.train[0].nbytes + 8)
+
+    def release(self) -> None:
+        """Let the held batches go."""
+        self._held = self._held[:0]
+
+    def _labels(self, rows: np.ndarray) -> Tensor:
+        order = np.argsort(self.classes)
+        labels = order[np.searchsorted(np.asarray(self.classes)[order], self._stream.data.y_train[rows])]
+        return torch.as_tensor(labels, device=self._stream.device)
+
+    def _read(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        stream = self._stream
+        rows = seeds.numpy_generator(stream.seed, "sample order", self.index, number).permutation(self._rows)
+        crops = seeds.torch_generator(stream.seed, "augmentation", self.index, number, device=stream.device)
+        self.passed = 0
+        for start in range(0, self.size, stream.batch_size):
+            batch = rows[start : start + stream.batch_size]
+            images = stream.augmentation(stream.train[torch.as_tensor(batch, device=stream.device)], crops)
+            self.draws += len(images)
+            stream.on_draw(len(images))
+            yield stream.prepare(images), self._labels(batch)
+            self._held = np.concatenate([self._held, batch])[-self.room :]
+            self.passed += len(batch)
+
+
+class Stream:
+    """Tasks of a data set in order, each readable `passes` times.
+
+    data: the data set. order: class ids task by task, see `class_order`. seed: of the run; sample order and
+    augmentation have streams of their own, so a task reads the same however often the run was interrupted
+    before it. hold: number of a task's last batches that are held, at least 1. `on_draw` is called with the
+    number of images of each batch that is drawn.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        order: np.ndarray | list[np.ndarray],
+        seed: int,
+        *,
+        batch_size: int = 10,
+        passes: int = 1,
+        augmentation: Augmentation = Augmentation(),
+        hold: int = 50,
+        device: str | torch.device = "cpu",
+    ):
+        self.data, self.order, self.seed = data, order, seed
+        self.batch_size, self.passes, self.augmentation, self.hold = batch_size, passes, augmentation, hold
+        self.device = torch.device(device)
+        self.train = _channels_first(data.x_train, self.device)  # (N, C, H, W) uint8
+        self.test = _channels_first(data.x_test, self.device)
+        self.on_draw: Callable[[int], object] = lambda images: None
+        self._tasks = [
+            Task(self, index) for index in range(len(order))
+        ]  # walked twice, they are still the same tasks
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(self._tasks)
+
+    def prepare(self, images: Num[Tensor, "N C H W"]) -> Float32[Tensor, "N C H W"]:
+        """Normalise images of 0..255 by the data set's mean and standard deviation."""
+        return normalise(images, self.data.mean, self.data.std)
+
+    def test_task(self) -> Int64[np.ndarray, " N"]:
+        """Task index of every test image."""
+        return self._of_class([np.full(len(classes), task) for task, classes in enumerate(self.order)])[
+            self.data.y_test
+        ]
+
+    def test_label(self) -> Int64[np.ndarray, " N"]:
+        """Label of every test image inside its task."""
+        return self._of_class([np.arange(len(classes)) for classes in self.order])[self.data.y_test]
+
+    def test_position(self) -> Int64[np.ndarray, " N"]:
+        """Position of every test image's class in the order of the stream."""
+        return self._of_class([np.arange(self.data.num_classes)])[self.data.y_test]
+
+    def spread_test_images(self, count: int) -> Float32[Tensor, "N C H W"]:
+        """Normalised test images, at most `count` of them, evenly spread over all."""
+        rows = torch.linspace(0, len(self.test) - 1, min(count, len(self.test))).long().to(self.device)
+        return self.prepare(self.test[rows])
+
+    def _of_class(self, by_position: Sequence[np.ndarray]) -> np.ndarray:
+        table = np.empty(self.data.num_classes, dtype=np.int64)
+        table[np.concatenate(self.order)] = np.concatenate(by_position)
+        return table
+
+
+def normalise(
+    images: Num[Tensor, "N C H W"], mean: Sequence[float], std: Sequence[float]
+) -> Float32[Tensor, "N C H W"]:
+    """Images of 0..255 less their mean, in standard deviations; both are per channel, for pixels scaled to
+    [0, 1].
+
+    >>> import torch
+    >>> normalise(torch.tensor([[[[0, 255]]]], dtype=torch.uint8), mean=[0.5], std=[0.25])
+    tensor([[[[-2.,  2.]]]])
+    """
+    scale = torch.tensor([list(mean), list(std)], device=images.device, dtype=torch.float32)
+    centre, spread = scale[:, None, :, None, None] * 255
+    return (images.to(torch.float32) - centre) / spread
+
+
+def _channels_first(images: np.ndarray, device: torch.device) -> Tensor:
+    return torch.tensor(images.transpose(0, 3, 1, 2), device=device)

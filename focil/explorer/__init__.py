@@ -1,1 +1,0 @@
-"""The explorer: a page to play with sparsity and to look into runs. `planning` and `opened` compute, `views` says it as HTML, `widgets` only call them."""

@@ -1,0 +1,172 @@
+"""Shallow and deep: gradients and shifts by block, and how alike networks or experts of different tasks
+see."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from focil.figures import parts, style
+from focil.memo.table import TITLES
+
+MEASURES = {
+    "gradient": "gradient norm",
+    "shift": "shift of the weights",
+    "gradient_per_weight": "gradient per weight",
+    "shift_per_weight": "shift per weight",
+}
+Noted = Sequence[Mapping[str, Mapping[str, float]]]  # by task: block -> what was noted, see `layers.Watch`
+
+
+@style.styled
+def blocks(runs: Mapping[str, Sequence[Noted]]) -> style.Picture:
+    """Gradient norm and shift by block, raw and per weight (root mean square), mean over later tasks.
+
+    runs: method -> seeds -> tasks.
+    """
+    figure, axes = style.panels(2, 2, 4.8, sharex=True)
+    for axis, (measure, what) in zip(axes, MEASURES.items(), strict=True):
+        for index, (method, seeds) in enumerate(runs.items()):
+            names, values = _by_block(seeds, measure)
+            axis.plot(range(len(names)), values.T, alpha=0.3, lw=0.8, color=parts.look(index)["color"])
+            axis.plot(range(len(names)), values.mean(0), label=TITLES[method], lw=1.8, **parts.look(index))
+        axis.set_yscale("log")
+        axis.set_title(what)
+        axis.set_xticks(range(len(names)), names)
+    for axis in axes[2:]:
+        axis.set_xlabel("block, shallow to deep")
+    axes[0].legend()
+    finding = _blocks_finding(runs)
+    parts.headline(axes[0], finding)
+    text = "; ".join(
+        f"{TITLES[m]}, {what}: "
+        + ", ".join(
+            f"{name} {value:.2g}"
+            for name, value in zip(*means(seeds, measure), strict=True)
+            if not np.isnan(value)
+        )
+        for m, seeds in runs.items()
+        for measure, what in MEASURES.items()
+    )
+    return style.Picture(
+        figure, f"{finding}. Four panels on log scales, one line a method, thin lines single tasks. {text}."
+    )
+
+
+@style.styled
+def similarity(cka: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> style.Picture:
+    """CKA of networks of different tasks, task x task, at the shallowest and the deepest block.
+
+    cka: method -> block -> matrix.
+    """
+    figure, axes = style.panels(len(cka), 2, 0.6 + 2.3 * len(cka))
+    text, between = [], {}
+    for row, (method, found) in enumerate(cka.items()):
+        names = [name for name in found if name != "pool"]
+        for column, name in enumerate((names[min(1, len(names) - 2)], names[-1])):
+            axis, matrix = axes[2 * row + column], np.array(found[name])
+            image = parts.draw_heatmap(axis, matrix)
+            between[method, column] = _off_diagonal(matrix)
+            axis.set_title(f"{TITLES[method]}, {name}: {between[method, column]:.2f} between tasks")
+            parts.task_axis(axis, len(matrix), "task")
+            ticks = parts.task_ticks(len(matrix))
+            axis.set_yticks([task - 1 for task in ticks], ticks)
+            axis.set_ylabel("task")
+            text.append(f"{TITLES[method]} {name} {between[method, column]:.2f}")
+        parts.colorbar(axes[2 * row + 1], image, "CKA (%)")
+    (first, *_) = cka
+    finding = (
+        f"Networks of different tasks see alike where they are shallow (CKA {between[first, 0]:.2f}) and "
+        f"differ where they are deep ({between[first, 1]:.2f})"
+    )
+    if between[first, 0] <= between[first, 1]:
+        finding = (
+            "Networks of different tasks see no less alike where they are deep (CKA "
+            f"{between[first, 1]:.2f}) than where they are shallow ({between[first, 0]:.2f})"
+        )
+    parts.headline(axes[0], finding)
+    return style.Picture(
+        figure,
+        f"{finding}. Heatmaps of linear CKA on test images, task by task. Mean between tasks: "
+        f"{'; '.join(text)}.",
+    )
+
+
+@style.styled
+def experts(cka: Sequence[Mapping[str, Sequence[Sequence[float]]]]) -> style.Picture:
+    """Mean CKA between FOCIL's experts, layer by layer. cka: by seed, layer -> task x task."""
+    figure, (axis,) = style.panels(1, 1, 3.4)
+    draw_experts(axis, cka)
+    names = list(cka[0])
+    means = np.mean([[_off_diagonal(np.array(found[name])) for name in names] for found in cka], axis=0)
+    text = ", ".join(f"{parts.short(name)} {value:.2f}" for name, value in zip(names, means, strict=True))
+    return style.Picture(
+        figure,
+        f"{parts.title_of(axis)}. Line of the mean CKA between experts of different tasks, layer by layer: "
+        f"{text}.",
+    )
+
+
+def draw_experts(axis: Axes, cka: Sequence[Mapping[str, Sequence[Sequence[float]]]]) -> Axes:
+    """One thin line a seed, the mean thick."""
+    names = list(cka[0])
+    values = np.array([[_off_diagonal(np.array(found[name])) for name in names] for found in cka])
+    axis.plot(range(len(names)), values.T, lw=0.8, alpha=0.4, color=style.COLORS[0])
+    axis.plot(range(len(names)), values.mean(0), lw=1.8, marker="o", ms=4, color=style.COLORS[0])
+    step = -(-len(names) // parts.LAYERS_NAMED)
+    axis.set_xticks(
+        range(0, len(names), step), [parts.short(name) for name in names[::step]], rotation=60, ha="right"
+    )
+    axis.set_ylim(0, 1.03)
+    axis.set_ylabel("CKA between experts")
+    axis.set_xlabel("masked layer, shallow to deep")
+    parts.title(
+        axis,
+        f"FOCIL's experts see alike in the first layer (CKA {values[:, 0].mean():.2f}) and "
+        f"{'differ' if values[:, -1].mean() < values[:, 0].mean() else 'agree'} in the last "
+        f"({values[:, -1].mean():.2f})",
+    )
+    return axis
+
+
+def _by_block(seeds: Sequence[Noted], measure: str) -> tuple[list[str], np.ndarray]:
+    """Names of blocks, and values (seeds x later tasks, blocks), NaN where a block was frozen."""
+    names = list(seeds[0][0])
+    rows = [
+        [task.get(name, {}).get(measure, np.nan) for name in names] for tasks in seeds for task in tasks[1:]
+    ]
+    return names, np.array(rows, dtype=float)
+
+
+def means(seeds: Sequence[Noted], measure: str) -> tuple[list[str], np.ndarray]:
+    """Names of the blocks, shallow to deep, and the mean of a measure over seeds and later tasks."""
+    names, values = _by_block(seeds, measure)
+    return names, values.mean(0)
+
+
+def _blocks_finding(runs: Mapping[str, Sequence[Noted]]) -> str:
+    method = next(iter(runs))
+    names, raw = means(runs[method], "shift")
+    _, each = means(runs[method], "shift_per_weight")
+    trained = ~np.isnan(raw)
+    if trained.sum() < 2:
+        return f"While {TITLES[method]} learns a later task, only {names[-1]} is trained"
+    names, raw, each = (
+        [name for name, is_trained in zip(names, trained, strict=True) if is_trained],
+        raw[trained],
+        each[trained],
+    )
+    ratios = raw[-1] / raw[0], each[-1] / each[0]
+
+    def words(ratio: float) -> str:
+        return f"{ratio:.1f} times as far as {names[0]}" if ratio >= 1 else f"{1 / ratio:.1f} times less far"
+
+    link = "and" if (ratios[0] > 1) == (ratios[1] > 1) else "but"
+    return (
+        f"While {TITLES[method]} learns a later task, {names[-1]} moves {words(ratios[0])} in all, {link} "
+        f"per weight {words(ratios[1])}"
+    )
+
+
+def _off_diagonal(matrix: np.ndarray) -> float:
+    return float(matrix[~np.eye(len(matrix), dtype=bool)].mean())

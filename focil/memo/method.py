@@ -1,0 +1,272 @@
+"""What the offline methods share.
+
+Several epochs over a task's images and the stored exemplars, and checkpoints between epochs.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from focil.backbones import ImageShape
+from focil.base import seeds
+from focil.base.errors import FocilError
+from focil.confidence import Evidence, log_softmax
+from focil.data.stream import Stream, Task
+from focil.memo import split
+from focil.memo.account import Growth
+from focil.memo.exemplars import ExemplarError, Exemplars
+from focil.memo.layers import Watch, gram
+from focil.memo.networks import SingleNet, align
+from focil.memo.schedule import OfflineOptions, schedule
+
+CHUNK = 500  # images scored at a time
+PROBES = 200  # test images whose activations are compared between tasks
+
+
+class Offline:
+    """One network with a growing head that learns tasks in epochs: finetuning, and the base of the other
+    methods.
+
+    network: name or factory (see `split.build`). sizes: classes of each task. exemplars: stored images, at
+    most, of all classes. `learn` calls `on_epoch` after each epoch; `state` may be taken there, and after
+    `load` the same `learn(task)` continues. Raises ExemplarError for exemplars that cannot be kept, or by a
+    method that keeps none.
+    """
+
+    title: str  # in tables and figures
+    growth: Growth = "single"  # how the networks grow with the tasks, for the memory account
+    keeps_exemplars = True  # False: a bound, without a budget
+    distils = False  # whether a copy of the network before the task is needed while a later one is learned
+    shares = True  # whether tasks share the network's blocks up to `last_shared`; DER shares none
+
+    def __init__(
+        self,
+        network: str | split.Factory,
+        image_shape: ImageShape,
+        sizes: Sequence[int],
+        seed: int,
+        stream: Stream,
+        options: OfflineOptions = OfflineOptions(),
+        exemplars: int = 0,
+        last_shared: str | None = None,
+    ):
+        if exemplars and not self.keeps_exemplars:
+            raise ExemplarError(
+                f"{self.title} keeps no exemplars, but {exemplars} were given; leave them out"
+            )
+        self.options, self.seed, self.sizes = options, seed, list(sizes)
+        self.stream, self.device = stream, stream.device
+        self.exemplars = Exemplars(exemplars, sum(sizes), len(stream.train))
+        self.net = self._network(
+            split.build(network, image_shape, seed, last_shared if self.shares else "")
+        ).to(self.device)
+        self.done = 0  # tasks learned
+        self.epoch = 0  # epochs of the task that is being learned
+        self.report: list[dict] = []  # by task: gradient norm and shift of each block
+        self.grams: list[
+            dict[str, Tensor]
+        ] = []  # by task: what the newest path makes of the probe images, by block
+        self._optimiser_state: dict | None = None
+        self._watch_state: dict | None = None
+
+    def learn(self, task: Task, on_epoch: Callable[[], object] = lambda: None) -> None:
+        """Learn the task's images and the exemplars together, then choose exemplars of the new classes."""
+        images, labels = task.images()
+        labels = labels + sum(self.sizes[: self.done])
+        if not self.epoch:
+            self._grow(task.index)
+        self._fit(*self._with_exemplars(images, labels), on_epoch)
+        self._after(images, labels)
+        self._store(images, labels)
+        self.grams.append(self._grams())
+        self.done, self.epoch = self.done + 1, 0
+
+    def scores(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N classes"]:
+        """Logits of all classes seen for normalised images, classes in the order in which they came."""
+        return self._in_chunks(lambda part: self.net(part), images)
+
+    def evidence(self, images: Float[Tensor, "N C H W"]) -> dict[str, Evidence]:
+        """What the network says: for a task speaks its largest score.
+
+        Within it, the softmax of its scores.
+        """
+        scores, sizes = self.scores(images).cpu().double().numpy(), self.sizes[: self.done]
+        within = np.full(
+            (len(images), len(sizes), max(sizes)), -np.inf
+        )  # where tasks are smaller than the largest
+        for task, of_task in enumerate(np.split(scores, np.cumsum(sizes)[:-1], axis=1)):
+            within[:, task, : sizes[task]] = of_task
+        return {"network": Evidence(log_softmax(within), within.max(axis=2))}
+
+    def memory(self) -> dict[str, int]:
+        """Bytes that must be kept between tasks, and of what is needed beside while a task is learned."""
+        return {
+            "networks": sum(p.nbytes for p in self._blocks_parameters()),
+            "buffers": sum(b.nbytes for b in self.net.buffers()),
+            "heads": sum(p.nbytes for p in self.net.head.parameters()),
+            "exemplars": self.exemplars.nbytes,
+            "labels": 8 * len(self.exemplars),
+            "teacher": 0,
+        }
+
+    def published_memory(self) -> dict[str, int]:
+        """The published account: parameters of the networks without heads, and stored images."""
+        return {"networks": self.memory()["networks"], "exemplars": self.exemplars.nbytes}
+
+    def state(self) -> dict:
+        """Tensors and plain values from which `load` goes on, between tasks or between epochs."""
+        return {
+            "done": self.done,
+            "epoch": self.epoch,
+            "net": self.net.state_dict(),
+            "optimiser": self._optimiser_state,
+            "watch": self._watch_state,
+            "exemplars": self.exemplars.images,
+            "report": self.report,
+            "grams": self.grams,
+        }
+
+    def load(self, state: dict) -> None:
+        """Continue from a `state`."""
+        for task in range(state["done"]):
+            self._grow(task)
+        self.done = state["done"]
+        if state["epoch"]:  # a task that was being learned
+            self._grow(self.done)
+        else:
+            self._settle()
+        self.net.load_state_dict(state["net"])
+        self.epoch, self.report, self.grams = state["epoch"], state["report"], state["grams"]
+        self.exemplars.images = [images.to(self.device) for images in state["exemplars"]]
+        self._optimiser_state, self._watch_state = state["optimiser"], state["watch"]
+
+    # What a method may do differently
+
+    def _network(self, parts: split.Split) -> nn.Module:
+        return SingleNet(parts)
+
+    def _grow(self, task: int) -> None:
+        """Make room for the task's classes."""
+        with self._seeded("head", task):
+            self.net.widen(self.sizes[task])
+        self.net.to(self.device)
+
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(self.net(images).float(), labels)
+
+    def _after(self, images: Tensor, labels: Tensor) -> None:
+        """What follows the last epoch of a task, before its exemplars are chosen."""
+
+    def _settle(self) -> None:
+        """Let go of what is needed only while a task is learned."""
+
+    def _with_exemplars(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        stored = self.exemplars.all()
+        return (
+            (images, labels)
+            if stored is None
+            else (torch.cat([images, stored[0]]), torch.cat([labels, stored[1]]))
+        )
+
+    def _align(self) -> None:
+        if self.done:
+            align(
+                self.net.head, self.sizes[self.done], 1.0 if self.options.aligning == "shrink" else torch.inf
+            )
+
+    # Training
+
+    def _fit(self, images: Tensor, labels: Tensor, on_epoch: Callable[[], object]) -> None:
+        options = self.options
+        plan = schedule(options.schedule, self.done == 0, options.lr, options.cpu_epochs)
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        optimiser = torch.optim.SGD(
+            trained, lr=plan.lr, momentum=options.momentum, weight_decay=plan.weight_decay
+        )
+        watch = Watch(self.net.newest_blocks())
+        if self.epoch:
+            optimiser.load_state_dict(self._optimiser_state)
+            watch.load(self._watch_state)
+        batches = -(-len(images) // options.batch_size)
+        for epoch in range(self.epoch, plan.epochs):
+            for number, (part, answers) in enumerate(self._batches(images, labels, epoch)):
+                for group in optimiser.param_groups:
+                    group["lr"] = plan.rate(epoch + number / batches)
+                self.net.training_mode()
+                with torch.autocast(
+                    self.device.type, torch.bfloat16, enabled=options.precision == "bfloat16"
+                ):
+                    loss = self._loss(part, answers)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                watch.step()
+                optimiser.step()
+            if not torch.isfinite(loss):
+                raise FocilError(
+                    f"training diverged: the loss of task {self.done} is no number after epoch {epoch + 1}; "
+                    f"lower the learning rate (lr is {options.lr})"
+                )
+            watch.epoch()
+            self.epoch = epoch + 1
+            self._optimiser_state, self._watch_state = optimiser.state_dict(), watch.state()
+            on_epoch()
+        self.report.append(watch.report())
+        self._optimiser_state = self._watch_state = None
+
+    def _batches(self, images: Tensor, labels: Tensor, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch: normalised, augmented images (B, C, H, W), channels last, and labels (B,)."""
+        order = seeds.numpy_generator(self.seed, "sample order", self.done, epoch).permutation(len(images))
+        crops = seeds.torch_generator(self.seed, "augmentation", self.done, epoch, device=self.device)
+        parts = np.array_split(
+            order, -(-len(order) // self.options.batch_size)
+        )  # equal parts: none of a single image
+        for rows in (torch.as_tensor(part, device=self.device) for part in parts):
+            prepared = self.stream.prepare(self.stream.augmentation(images[rows], crops))
+            self.stream.on_draw(len(rows))
+            yield prepared.contiguous(memory_format=torch.channels_last), labels[rows]
+
+    def _store(self, images: Tensor, labels: Tensor) -> None:
+        if not self.exemplars.budget:
+            return
+        seen = sum(self.sizes[: self.done + 1])
+        self.exemplars.reduce(seen)
+        for label in range(seen - self.sizes[self.done], seen):
+            mine = images[labels == label]
+            self.exemplars.add(mine, self._features(mine))
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Features (N, F) of uint8 images, un-augmented."""
+        return self._in_chunks(self.net.features, self.stream.prepare(images))
+
+    def _grams(self) -> dict[str, Tensor]:
+        hidden, found = self.stream.spread_test_images(PROBES), {}
+        self.net.eval()
+        with torch.no_grad():
+            for name, block in self.net.newest_blocks().items():
+                hidden = block(hidden)
+                found[name] = gram(hidden).cpu()
+        return found
+
+    def _in_chunks(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        self.net.eval()
+        with (
+            torch.no_grad(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"),
+        ):
+            parts = (part.contiguous(memory_format=torch.channels_last) for part in images.split(CHUNK))
+            return torch.cat([function(part).float() for part in parts])
+
+    @contextmanager
+    def _seeded(self, purpose: str, task: int) -> Iterator[None]:
+        """torch's global generator on a stream of its own inside, and as it was afterwards."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seeds.torch_seed(self.seed, purpose, task))
+            yield
+
+    def _blocks_parameters(self) -> list[nn.Parameter]:
+        return [p for block in self.net.blocks() for p in block.parameters()]

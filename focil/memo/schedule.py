@@ -1,0 +1,70 @@
+"""How an offline task is trained: the paper's steps, the survey's cosine, or a short cosine for a CPU."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from focil.backbones import Precision
+
+Kind = Literal["paper", "cosine", "cpu"]
+FIRST, LATER = 200, 170  # epochs of the first and of every later task (MEMO, section 6 and appendix)
+STEPS = {FIRST: (60, 120, 170), LATER: (80, 120, 150)}  # epochs after which the rate is divided by 10
+DECAY = {FIRST: 5e-4, LATER: 2e-4}  # weight decay
+
+
+class OfflineOptions(BaseModel):
+    """How every offline method trains: what a params file may say under `memo: training:`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    schedule: Kind = Field(
+        "cpu",
+        description="paper: 200 then 170 epochs in steps; cosine: the same epochs; cpu: cpu_epochs, cosine",
+    )
+    cpu_epochs: int = Field(6, ge=1, description="epochs of every task with the schedule cpu")
+    lr: Annotated[float, Field(gt=0)] = 0.1
+    momentum: float = Field(0.9, ge=0, lt=1)
+    batch_size: int = Field(128, ge=4, description="an epoch is cut into equal parts of at most as many")
+    shared_blocks: Literal["trained", "frozen"] = Field(
+        "trained", description="MEMO: generalized blocks after the first task"
+    )
+    aligning: Literal["published", "shrink"] = Field(
+        "published",
+        description="shrink: new head rows are never made longer, as short training would ask for",
+    )
+    precision: Precision = Field("float32", description="of the passes through the networks")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """epochs: of the task. lr: at the start.
+
+    steps: epochs after which the rate is divided by 10; None: half a cosine down to 0.
+    """
+
+    epochs: int
+    lr: float
+    weight_decay: float
+    steps: tuple[int, ...] | None
+
+    def rate(self, epochs_done: float) -> float:
+        """Learning rate after so many epochs (a fraction within one)."""
+        if self.steps is None:
+            return self.lr * 0.5 * (1 + math.cos(math.pi * epochs_done / self.epochs))
+        return self.lr * 0.1 ** sum(epochs_done >= step for step in self.steps)
+
+
+def schedule(kind: Kind, first_task: bool, lr: float, cpu_epochs: int) -> Schedule:
+    """The schedule of a task.
+
+    `paper` and `cosine` have the published epochs, `cpu` has `cpu_epochs` and the same decays.
+    """
+    published = FIRST if first_task else LATER
+    return Schedule(
+        epochs=cpu_epochs if kind == "cpu" else published,
+        lr=lr,
+        weight_decay=DECAY[published],
+        steps=STEPS[published] if kind == "paper" else None,
+    )

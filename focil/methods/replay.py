@@ -1,9 +1,0 @@
-"""Replay: cross-entropy on the new images and the stored exemplars together."""
-
-from focil.methods.offline import Offline
-
-
-class Replay(Offline):
-    """One network; the exemplars are learned again with every task."""
-
-    title = "replay"

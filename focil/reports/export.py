@@ -1,0 +1,127 @@
+"""Results as tables for a paper or a spreadsheet, and two benchmarks compared. Without torch."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from tabulate import tabulate
+
+from focil.base.words import in_percent
+from focil.evaluation.metrics import mean_interval
+from focil.runs.records import Record, ResultsError, read
+
+Format = Literal["csv", "latex", "markdown"]
+FORMATS: tuple[Format, ...] = ("csv", "latex", "markdown")
+STYLES = {"latex": "latex_booktabs", "markdown": "github"}
+COLUMNS = ("benchmark", "what", "measure", "protocol", "who answers")
+SAME = {  # what must be equal for two benchmarks to be compared, and where it stands in a result
+    "data": ("provenance", "data", "sha256"),
+    "split": ("benchmark", "split"),
+    "development": ("benchmark", "development"),
+    "tasks": ("benchmark", "tasks"),
+    "class_order": ("benchmark", "class_order"),
+}
+
+
+def export(folders: Sequence[Path], form: Format) -> str:
+    """Every accuracy of folders of results, outputs/NAME, as text.
+
+    csv: one row a seed and one for their mean, shares in 0 to 1 and bytes. latex (booktabs), markdown: one
+    row an accuracy, in %, with the 95 % t interval over seeds, and MB (10^6 bytes). Raises ResultsError.
+    """
+    records = [record for folder in folders for record in read(folder)[0]]
+    return _csv(records) if form == "csv" else _table(_rows(records), form)
+
+
+def compare(one: Path, other: Path) -> str:
+    """The second of two folders of results less the first, accuracy by accuracy, paired by seed, as text.
+
+    Raises ResultsError where they have other data or another stream, or no accuracy or seed in common.
+    """
+    (first, about), (second, about_second) = read(one), read(other)
+    for what, path in SAME.items():
+        values = [_at(result, path) for result in (about, about_second)]
+        if values[0] != values[1]:
+            raise ResultsError(
+                f"{one.name} and {other.name} cannot be compared: {what} is {values[0]!r} there and "
+                f"{values[1]!r} "
+                "here, so their accuracies answer different questions. Run one of them again on the other's "
+                "terms."
+            )
+    theirs = {record.key: record for record in second}
+    pairs = [(record, theirs[record.key]) for record in first if record.key in theirs]
+    if not pairs:
+        raise ResultsError(f"{one.name} and {other.name} have no protocol and answerer in common")
+    rows = [_compared(*pair) for pair in pairs]
+    head = ("what", "measure", "protocol", "who answers", one.name, other.name, "difference (points)", "n")
+    return _drawn(head, rows, "markdown")
+
+
+def _csv(records: Iterable[Record]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*COLUMNS, "seed", "accuracy", "half_width_95", "n", "bytes"))
+    for record in records:
+        about = _about(record)
+        for seed, share in record.by_seed.items():
+            writer.writerow((*about, seed, repr(share), "", 1, record.nbytes))
+        mean, half = record.over_seeds()
+        spread = "" if half is None else repr(half)
+        writer.writerow((*about, "mean", repr(mean), spread, len(record.by_seed), record.nbytes))
+    return text.getvalue()
+
+
+def _rows(records: Iterable[Record]) -> list[tuple]:
+    return [
+        (
+            *_about(record),
+            len(record.by_seed),
+            in_percent(*record.over_seeds(), sign="±"),
+            ", ".join(in_percent(share) for share in record.by_seed.values()),
+            "" if record.nbytes is None else f"{record.nbytes / 1e6:.2f}",
+        )
+        for record in records
+    ]
+
+
+def _table(rows: list[tuple], form: Format) -> str:
+    return _drawn((*COLUMNS, "n", "accuracy (%)", "by seed", "MB"), rows, form)
+
+
+def _drawn(head: Sequence[str], rows: Sequence[Sequence], form: Format) -> str:
+    """A table without the columns that say nothing."""
+    said = [i for i in range(len(head)) if any(row[i] != "" for row in rows)]
+    names, cells = [head[i] for i in said], [[row[i] for i in said] for row in rows]
+    text = tabulate(cells, names, tablefmt=STYLES[form], disable_numparse=True)
+    return (text.replace("±", r"$\pm$") if form == "latex" else text) + "\n"
+
+
+def _about(record: Record) -> tuple[str, ...]:
+    return record.benchmark, record.what, record.measure, record.protocol, record.who
+
+
+def _compared(mine: Record, theirs: Record) -> tuple:
+    seeds = [seed for seed in mine.by_seed if seed in theirs.by_seed]
+    if not seeds:
+        raise ResultsError(
+            f"{mine.benchmark} has seeds {_listed(mine.by_seed)}, {theirs.benchmark} has "
+            f"{_listed(theirs.by_seed)}: "
+            "none in common, so nothing is paired. Run one of them with the other's seeds."
+        )
+    gap = mean_interval([theirs.by_seed[seed] - mine.by_seed[seed] for seed in seeds])
+    means = [
+        in_percent(mean_interval([record.by_seed[seed] for seed in seeds])[0]) for record in (mine, theirs)
+    ]
+    return (*mine.key, *means, in_percent(*gap, signed=True, sign="±"), len(seeds))
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    return " ".join(map(str, seeds))
+
+
+def _at(result: dict, path: Sequence[str]) -> object:
+    for key in path:
+        result = result.get(key) if isinstance(result, dict) else None
+    return result

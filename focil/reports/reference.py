@@ -1,0 +1,236 @@
+"""The published numbers: outputs/reference, made from finished runs and small enough for git."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from focil.base import words
+from focil.base.errors import FocilError
+from focil.evaluation import protocols
+from focil.evaluation.metrics import mean_interval
+from focil.evaluation.published import PUBLISHED
+from focil.figures import accuracy, style
+from focil.figures.comparison import comparison
+from focil.figures.cost import cost
+from focil.memo.account import MIB
+from focil.memo.table import TITLES
+from focil.runs.params import Benchmark
+from focil.runs.results import RESULT, answerer_bytes, memory_points, read_results, summary
+from focil.studies import memory
+from focil.studies.audit.audit import MEASURES
+from focil.studies.audit.shortcuts import DESCRIBED
+from focil.studies.tables import arm_lines, method_lines
+
+KEPT_FIGURES = ("accuracy-curves.png", "batches.png", "competition.png", "occupancy.png", "routing.png")
+HEAD = """# Reference results
+
+Written by `python -m focil publish`, from runs of the commands below. Final average accuracy in %: mean and
+95 % t interval over n seeds. Each `result.json` holds the whole configuration, every number behind a figure,
+and where it comes from (versions, commit, machine, threads, checksum of the data).
+"""
+
+
+class PublishError(FocilError):
+    """Runs that cannot be published."""
+
+
+def publish(outputs: Path, reference: Path, names: Sequence[str]) -> None:
+    """Copy the results of finished benchmarks to `reference`, draw their summary, and write its README.
+
+    outputs: folder with NAME/seed-K/. names: benchmarks to publish; what was published before stays. Raises
+    PublishError for a benchmark without finished runs.
+    """
+    for name in names:
+        if (outputs / name / RESULT).exists():
+            _publish_study(outputs / name, reference / name)
+        elif results := read_results(outputs / name):
+            _publish_runs(outputs / name, reference / name, results)
+        else:
+            raise PublishError(
+                f"{outputs / name} holds no finished run; start one with: python -m focil run "
+                f"params/{name}.yaml"
+            )
+    (reference / "README.md").write_text(_readme(reference), encoding="utf-8")
+
+
+def _publish_study(study: Path, target: Path) -> None:
+    """A study's numbers and pictures: one result for all seeds."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    shutil.copy2(study / RESULT, target / RESULT)
+    for picture in sorted((study / "figures").glob("*.png")):
+        shutil.copy2(picture, target / picture.name)
+
+
+def _publish_runs(runs: Path, target: Path, results: list[dict]) -> None:
+    """The results of a benchmark, seed by seed, and the pictures that sum them up."""
+    shutil.rmtree(target, ignore_errors=True)
+    for result in results:
+        _copy_run(runs / f"seed-{result['seed']}", target / f"seed-{result['seed']}")
+    accuracies = [result["accuracy"] for result in results]
+    style.save(accuracy.summary(accuracies), target / "summary.png")
+    if "budgets" in results[0]:
+        sizes = results[0]["data_bytes"]
+        others = PUBLISHED.get(target.name, ())
+        picture = cost(memory_points(results), others, sizes["training_set"], sizes["image"])
+        style.save(picture, target / "memory.png")
+    if target.name in PUBLISHED:
+        style.save(comparison(accuracies, PUBLISHED[target.name]), target / "comparison.png")
+
+
+def _copy_run(run: Path, target: Path) -> None:
+    target.mkdir(parents=True)
+    shutil.copy2(run / RESULT, target / RESULT)
+    if target.name == "seed-0" and not target.parent.name.endswith("-development"):
+        (target / "figures").mkdir()
+        for name in KEPT_FIGURES:
+            if (run / "figures" / name).exists():
+                shutil.copy2(run / "figures" / name, target / "figures" / name)
+
+
+def _readme(reference: Path) -> str:
+    parts = [HEAD]
+    for folder in sorted(path for path in reference.iterdir() if path.is_dir()):
+        study = folder / RESULT
+        parts.append(
+            _study_section(json.loads(study.read_text(encoding="utf-8")))
+            if study.exists()
+            else _section(folder)
+        )
+    return "\n".join(parts)
+
+
+def _section(folder: Path) -> str:
+    results = read_results(folder)
+    head = "| who answers | oracle | batch-10 | sample | MB |\n|---|---|---|---|---|"
+    times = f"Training took {_times(results)} ({results[0]['provenance']['device']}); n = {len(results)}."
+    commands = _commands(folder.name, results)
+    rows = _rows(answerer_rows(results))
+    return f"## {folder.name}\n\n{commands}\n\n{head}\n{rows}\n\n{_rules(results)}{times}\n"
+
+
+def _study_section(result: dict) -> str:
+    benchmark, seeds = Benchmark.recorded(result["benchmark"]), " ".join(map(str, result["seeds"]))
+    text = {"audit": _audit_text, "memory": _memory_text, "layers": _layers_text}[benchmark.notebook](result)
+    command = f"    python -m focil run params/{benchmark.name}.yaml --seed {seeds}"
+    where = f"n = {len(result['seeds'])} ({result['provenance']['device']})."
+    return f"## {benchmark.name}\n\n{command}\n\n{text}\n{where}\n"
+
+
+def _audit_text(result: dict) -> str:
+    head = (
+        "What each shortcut of the released code adds to the final average accuracy, in points, paired by "
+        "seed."
+    )
+    columns = "| | shortcut | from ours | in the release | from ours, oracle | in the release, oracle |"
+    rows = _rows(effect_rows(result))
+    return f"{head}\n\n{columns}\n|---|---|---|---|---|---|\n{rows}\n\n{_indented(arm_lines(result))}\n"
+
+
+def _memory_text(result: dict) -> str:
+    columns = "| budget | method | network | exemplars | MiB | last | average | oracle |"
+    found = _indented([*memory.areas(result), *memory.verdict(result)])
+    return f"{columns}\n|---|---|---|---|---|---|---|---|\n{_rows(memory_rows(result))}\n\n{found}\n"
+
+
+def _layers_text(result: dict) -> str:
+    return f"{_indented(method_lines(result))}\n"
+
+
+def _rows(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _indented(lines: Sequence[str]) -> str:
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def memory_rows(result: dict) -> list[tuple[str, ...]]:
+    """One row for each method at each budget: who has what, and last, average and oracle accuracy in %."""
+    rows = []
+    for point in result["points"]:
+        budget = "none" if point["budget"] is None else f"{point['budget'] / MIB:.2f} MiB"
+        for method, name in point["runs"].items():
+            reports = result["runs"][name]
+            kept = reports[0]["memory"][-1]["published"]
+            exemplars, mib = kept["exemplars"] // result["image_bytes"], sum(kept.values()) / MIB
+            accuracies = [[report[which] for report in reports] for which in ("last", "average")]
+            accuracies.append([report["oracle"]["final_average"] for report in reports])
+            text = (words.in_percent(*mean_interval(values)) for values in accuracies)
+            rows.append((budget, TITLES[method], reports[0]["network"], str(exemplars), f"{mib:.2f}", *text))
+    return rows
+
+
+def effect_rows(result: dict) -> list[tuple[str, ...]]:
+    """One row for each shortcut of an audit: number, name, and what it adds from ours and in the release.
+
+    As each code answers, and by oracle.
+    """
+    found = {
+        (e["shortcut"], e["base"], e["measure"]): words.in_percent(e["mean"], e["half"], signed=True)
+        for e in result["effects"]
+    }
+    columns = [(base, measure) for measure in MEASURES for base in ("ours", "release")]
+    shortcuts = dict.fromkeys(shortcut for shortcut, _, _ in found)
+    return [(s, DESCRIBED[s].name, *(found[s, *column] for column in columns)) for s in shortcuts]
+
+
+def _by_threads(results: Sequence[dict]) -> dict[int, list[dict]]:
+    groups: dict[int, list[dict]] = {}
+    for result in results:
+        groups.setdefault(result["benchmark"]["threads"], []).append(result)
+    return groups
+
+
+def _commands(name: str, results: Sequence[dict]) -> str:
+    """What repeats the runs, indented as code: one line for each number of threads that was used."""
+    option = " --development" if results[0]["benchmark"]["development"] else ""
+    params = name.removesuffix("-development") if option else name
+    lines = []
+    for threads, group in _by_threads(results).items():
+        seeds = " ".join(str(result["seed"]) for result in group)
+        lines.append(
+            f"    python -m focil run params/{params}.yaml --seed {seeds} --threads {threads}{option}"
+        )
+    return "\n".join(lines)
+
+
+def _times(results: Sequence[dict]) -> str:
+    """Mean training time by number of threads."""
+    return " and ".join(
+        f"{sum(result['seconds']['train'] for result in group) / len(group):.1f} s a run on "
+        f"{words.count(threads, 'core')}"
+        for threads, group in _by_threads(results).items()
+    )
+
+
+def _rules(results: Sequence[dict]) -> str:
+    """The comparison of rules that a development split is for: means over seeds."""
+    if "rules" not in results[0]:
+        return ""
+    table = results[0]["rules"]
+    columns = list(next(iter(table.values())))
+    lines = [
+        f"| rule, mean over {len(results)} seeds | {' | '.join(columns)} |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for rule in table:
+        means = (
+            100 * sum(result["rules"][rule][column] for result in results) / len(results)
+            for column in columns
+        )
+        lines.append(f"| {rule} | {' | '.join(f'{mean:.1f}' for mean in means)} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def answerer_rows(results: Sequence[dict]) -> list[tuple[str, ...]]:
+    """One row for each answerer: who, final average by each protocol in %, and MB of all that is kept for
+    it."""
+    found = {
+        protocols.split(name): words.in_percent(mean, half) for name, mean, half in summary(list(results))
+    }
+    kept = answerer_bytes(results[0]["memory_bytes"])
+    ways = list(dict.fromkeys(protocol for protocol, _ in found))
+    answerers = dict.fromkeys(who for _, who in found)
+    return [(who, *(found[way, who] for way in ways), f"{kept[who] / 1e6:.2f}") for who in answerers]

@@ -1,0 +1,162 @@
+"""From a params file to an executed notebook.
+
+Outputs/NAME/seed-K/ with notebook, HTML, figures and result.json.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from jupyter_client.manager import AsyncKernelManager
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from papermill.exceptions import PapermillExecutionError
+from traitlets import default
+
+from focil.base.errors import FocilError
+from focil.base.files import atomic_path
+from focil.base.places import shipped
+from focil.reports import pages
+from focil.runs.params import Benchmark, read_params
+from focil.runs.params_files import find
+from focil.runs.results import RESULT
+
+
+class ReproduceError(FocilError):
+    """A benchmark's notebook could not be executed."""
+
+
+class IpcKernelManager(AsyncKernelManager):
+    """Starts kernels over IPC sockets: kernels started side by side collide on TCP ports."""
+
+    @default("transport")
+    def _default_transport(self) -> str:
+        return "tcp" if sys.platform == "win32" else "ipc"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a command wants of params beside what they say.
+
+    seeds: of the runs. changes: values instead of the params', sections key by key. name: of the results
+    instead of the params'. threads: cores for this run, default all. development: on the development split,
+    into NAME-development. fresh: delete what is there first.
+    """
+
+    seeds: Sequence[int]
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    threads: int | None = None
+    development: bool = False
+    fresh: bool = False
+
+
+def reproduce(params: str | Path, outputs: Path, wish: Wish) -> Path:
+    """Run params through their notebook and return the folder of their results, outputs/NAME.
+
+    params: a name or a path, see `params_files.find`. A benchmark is run once per seed, into seed-K/ below; a
+    study, such as an audit, once for all seeds. What is complete is not run again, what was interrupted
+    continues. Raises BenchmarkError, RunError and ReproduceError; the notebook of a failed run is kept beside
+    as .part.ipynb.
+    """
+    benchmark = benchmark_of(find(params), wish)
+    folder = outputs / benchmark.name
+    if benchmark.is_study:
+        jobs = {folder: {"seeds": list(wish.seeds)}}
+    else:
+        jobs = {folder / f"seed-{seed}": {"seed": seed} for seed in wish.seeds}
+    for out in jobs if wish.changes and not wish.fresh else ():
+        _refuse_collision(out, benchmark)
+    for out, which in jobs.items():
+        if wish.fresh and out.exists():
+            shutil.rmtree(out)
+        if is_complete(out, benchmark, which):
+            print(f"{out}: complete, nothing to do (--fresh runs it again)", flush=True)
+        else:
+            parameters = {"config": benchmark.model_dump(mode="json"), "out": str(out.resolve())} | which
+            execute(shipped("notebooks") / f"{benchmark.notebook}.ipynb", out, parameters)
+    return folder
+
+
+def benchmark_of(params: Path, wish: Wish) -> Benchmark:
+    """The benchmark that a command means. Raises BenchmarkError."""
+    benchmark = read_params(params, wish.changes, threads=wish.threads)
+    name = wish.name or benchmark.name
+    if wish.development:
+        return benchmark.renamed(f"{name}-development", development=True)
+    return benchmark.renamed(name)
+
+
+def _refuse_collision(out: Path, benchmark: Benchmark) -> None:
+    """Raise ReproduceError where results of other settings lie in the way of changed ones."""
+    path = out / RESULT
+    if path.exists() and not benchmark.is_same(json.loads(path.read_text(encoding="utf-8"))["benchmark"]):
+        raise ReproduceError(
+            f"{out} holds results of other settings; with --set, give the new ones a name of their own: "
+            f"--name {benchmark.name}-2 (or --fresh, which deletes what is there)"
+        )
+
+
+def is_complete(out: Path, benchmark: Benchmark, which: dict) -> bool:
+    """Whether a folder holds the whole result of exactly this benchmark and seed or seeds (the number of
+    threads may differ)."""
+    if not all(
+        (out / name).exists()
+        for name in (RESULT, f"{benchmark.notebook}.ipynb", f"{benchmark.notebook}.html")
+    ):
+        return False
+    result = json.loads((out / RESULT).read_text(encoding="utf-8"))
+    return benchmark.is_same(result["benchmark"]) and all(
+        result.get(key) == value for key, value in which.items()
+    )
+
+
+def execute(template: Path, out: Path, parameters: dict) -> None:
+    """Execute a papermill template into `out`.
+
+    A part file first, renamed when every cell has run, then its HTML.
+    """
+    known = set(papermill.inspect_notebook(template))
+    if unknown := set(parameters) - known:
+        raise ReproduceError(
+            f"{template} has no parameter {', '.join(sorted(unknown))}; its cell tagged `parameters` has "
+            f"{', '.join(sorted(known))}"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    part = out / f"{template.stem}.part.ipynb"
+    try:
+        papermill.execute_notebook(
+            template,
+            part,
+            parameters,
+            kernel_name="python3",
+            kernel_manager_class=IpcKernelManager,
+            progress_bar=False,
+            log_output=False,
+            stderr_file=sys.stderr,
+            cwd=str(Path.cwd()),  # a relative path of data is meant from where the command was given
+        )
+    except PapermillExecutionError as error:
+        raise ReproduceError(
+            f"{error.ename}: {error.evalue}\n(the notebook up to the error: {part})"
+        ) from None
+    _settle_progress(part)
+    with atomic_path(out / f"{template.stem}.html") as page:
+        page.write_text(pages.page(nbformat.read(part, as_version=4)), encoding="utf-8")
+    part.replace(out / template.name)
+
+
+def _settle_progress(notebook: Path) -> None:
+    """Keep of each progress bar what a terminal would show in the end: nothing, if the bar was cleared."""
+    content, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(notebook, as_version=4), {})
+    for cell in content.cells:
+        if "outputs" in cell:
+            cell.outputs = [
+                output for output in cell.outputs if output.output_type != "stream" or output.text.strip()
+            ]
+    nbformat.write(content, notebook)

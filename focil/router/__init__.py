@@ -1,0 +1,1 @@
+"""A router beside the experts: fixed patches, a streaming discriminant, and who answers with what."""

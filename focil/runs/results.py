@@ -1,0 +1,64 @@
+"""result.json, read: how results of several seeds are taken together."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from focil.evaluation.metrics import mean_interval
+
+RESULT = "result.json"
+
+
+def read_results(folder: Path) -> list[dict]:
+    """The results below a benchmark's folder, outputs/NAME/seed-*/result.json, by seed."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob(f"seed-*/{RESULT}")]
+    return sorted(found, key=lambda result: result["seed"])
+
+
+def summary(results: list[dict]) -> Iterator[tuple[str, float, float | None]]:
+    """(name of the accuracy, mean over seeds of the final average, half-width of the 95 % interval or None
+    for one seed)."""
+    for name in results[0]["accuracy"] if results else ():
+        yield name, *mean_interval([result["accuracy"][name]["final_average"] for result in results])
+
+
+def answerer_bytes(kept: dict[str, int]) -> dict[str, int]:
+    """Bytes that must be kept for each answerer, from a result's "memory_bytes".
+
+    The router alone needs its sums and, while a task passes, the held batches.
+    """
+    router = kept.get("router", 0)
+    return {"experts": kept["total"] - router, "router": router + kept["held_batches"], "both": kept["total"]}
+
+
+def memory_points(results: list[dict]) -> list[dict]:
+    """`sample` accuracy over seeds against all bytes that are kept, a router's smaller budgets among them.
+
+    [{"who", "bytes", "accuracy", "half"}]: a share and the half-width of its 95 % interval, None for one
+    seed.
+    """
+    kept, points = results[0]["memory_bytes"], []
+    experts = answerer_bytes(kept)["experts"]
+    found = {
+        ("experts", experts): [result["accuracy"]["sample-experts"]["final_average"] for result in results]
+    }
+    for index, budget in enumerate(results[0].get("budgets", [])):
+        size = budget["router_bytes"]
+        found["router", size + kept["held_batches"]] = [
+            result["budgets"][index]["sample-router"] for result in results
+        ]
+        found["both", experts + size] = [result["budgets"][index]["sample"] for result in results]
+    for (who, size), values in found.items():
+        mean, half = mean_interval(values)
+        points.append({"who": who, "bytes": size, "accuracy": mean, "half": half})
+    return points
+
+
+def shortened(tree: object) -> object:
+    """A tree of plain values with its floats cut to six significant digits, which is more than any of them
+    is worth."""
+    if isinstance(tree, float):
+        return float(f"{tree:.6g}")
+    if isinstance(tree, dict):
+        return {key: shortened(value) for key, value in tree.items()}
+    return [shortened(value) for value in tree] if isinstance(tree, list | tuple) else tree

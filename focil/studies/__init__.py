@@ -1,0 +1,1 @@
+"""Many trainings that one notebook reads together: audit, memory, layers."""

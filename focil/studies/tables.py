@@ -1,0 +1,75 @@
+"""Results as lines of text: of one benchmark over its seeds, or of a study's arms.
+
+Without torch, see `list`.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from focil.base.words import in_percent
+from focil.evaluation.metrics import mean_interval
+from focil.runs.params_files import kind_of
+from focil.runs.results import RESULT, read_results, summary
+
+
+def in_lines(folder: Path, seeds: Sequence[int] | None = None) -> str:
+    """Final averages of one benchmark over its seeds (those named, or all), or of a study's arms."""
+    if (folder / RESULT).exists():
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        return "\n".join(LINES[kind_of(result["benchmark"])](result))
+    results = [result for result in read_results(folder) if seeds is None or result["seed"] in seeds]
+    return "\n".join(
+        f"  {name:18} {in_percent(mean, half):>12} %   (n = {len(results)})"
+        for name, mean, half in summary(results)
+    )
+
+
+def arm_lines(result: dict) -> list[str]:
+    """One line an arm of an audit: final averages in %, as it answers and by `oracle`, with intervals over
+    seeds."""
+    lines = []
+    for name, reports in result["arms"].items():
+        answered, oracle = (
+            _over_seeds([report[measure]["final_average"] for report in reports])
+            for measure in ("answered", "oracle")
+        )
+        protocol = reports[0]["protocol"]
+        lines.append(f"  {name:14} {answered} % ({protocol}), oracle {oracle} %, n = {len(reports)}")
+    return lines
+
+
+def run_lines(result: dict) -> list[str]:
+    """One line a training of the study of memory.
+
+    Last and average accuracy by `sample`, and last by `oracle`.
+    """
+    lines = []
+    for name, reports in result["runs"].items():
+        found = {which: _over_seeds([report[which] for report in reports]) for which in ("last", "average")}
+        found["oracle"] = _over_seeds([report["oracle"]["final_average"] for report in reports])
+        text = ", ".join(f"{which} {value} %" for which, value in found.items())
+        lines.append(f"  {name:24} {text}, stored {reports[0]['stored']:5}, n = {len(reports)}")
+    return lines
+
+
+def method_lines(result: dict) -> list[str]:
+    """One line a method: last accuracy by `sample`, and CKA between tasks where it is shallow and deep,
+    first seed."""
+    lines = []
+    for method, reports in result["runs"].items():
+        matrices = [np.array(matrix) for matrix in reports[0]["cka"].values()]
+        shallow, *_, deep = (matrix[~np.eye(len(matrix), dtype=bool)].mean() for matrix in matrices)
+        last = " ".join(f"{100 * report['last']:.1f}" for report in reports)
+        alike = f"{shallow:.2f} where shallow, {deep:.2f} where deep"
+        lines.append(f"  {method:8} last accuracy {last} %, CKA between tasks {alike}")
+    return lines
+
+
+def _over_seeds(values: Sequence[float]) -> str:
+    return f"{in_percent(*mean_interval(values)):>12}"
+
+
+LINES = {"audit": arm_lines, "memory": run_lines, "layers": method_lines}

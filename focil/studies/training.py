@@ -1,0 +1,181 @@
+"""One training of a study of offline methods.
+
+Build the method, train it over all tasks, survive a kill inside a task.
+"""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from focil.base.files import atomic_path
+from focil.confidence import Evidence
+from focil.data.datasets import Dataset
+from focil.data.stream import Augmentation, Stream, Task
+from focil.evaluation.stages import Stages
+from focil.memo import layers
+from focil.memo.method import Offline
+from focil.memo.schedule import schedule
+from focil.memo.table import OFFLINE, ONLINE
+from focil.router.routed import kind_of
+from focil.runs.params import Benchmark
+from focil.runs.run import read_file
+from focil.runs.sources import open_stream, order_of, sizes_of
+from focil.studies.study import Job, Progress, Study
+
+PASSES = 1_000  # passes of an offline stream: more than any schedule has epochs
+SAVE_EVERY = 60  # seconds between checkpoints inside a task
+
+
+class Setting(NamedTuple):
+    """What a job trains."""
+
+    method: str
+    network: str
+    exemplars: int
+
+
+class OnePass:
+    """FOCIL among the offline methods: one pass, nothing stored between tasks."""
+
+    def __init__(self, benchmark: Benchmark, stream: Stream):
+        self.stream, self.done = stream, 0
+        sizes, shape = sizes_of(stream.order), stream.data.image_shape
+        kind, options = kind_of(benchmark.focil), benchmark.focil
+        self.method = kind(
+            benchmark.backbone, shape, len(sizes), sizes[0], stream.seed, options, benchmark.device
+        )
+
+    def learn(self, task: Task) -> None:
+        """One pass."""
+        self.method.learn(task)
+        self.done += 1
+
+    def evidence(self, images: Float[Tensor, "N C H W"]) -> dict[str, Evidence]:
+        """As `Focil.evidence`."""
+        return self.method.evidence(images)
+
+    def memory(self) -> dict[str, int]:
+        """As `Focil.memory`."""
+        return self.method.memory()
+
+    def published_memory(self) -> dict[str, int]:
+        """The backbone's parameters; nothing is stored."""
+        return {"networks": self.method.memory()["backbone"], "exemplars": 0}
+
+
+def passes(benchmark: Benchmark, data: Dataset, sizes: list[int], setting: Setting) -> int:
+    """Training images that a job will pass through its network, about.
+
+    New ones and exemplars, in all epochs.
+    """
+    if setting.method == ONLINE:
+        return len(data.x_train)
+    per_class, options = len(data.x_train) / data.num_classes, benchmark.offline.training
+    total, seen = 0.0, 0
+    for task, classes in enumerate(sizes):
+        old = seen * per_class
+        kept = old if setting.method == "joint" else min(setting.exemplars, old)
+        epochs = schedule(options.schedule, task == 0, options.lr, options.cpu_epochs).epochs
+        total += epochs * (classes * per_class + kept)
+        seen += classes
+    return round(total)
+
+
+def build(benchmark: Benchmark, data: Dataset, seed: int, setting: Setting) -> Offline:
+    """A method before its first task, with its stream."""
+    section, order = benchmark.offline, order_of(benchmark, data, seed)
+    augmentation = Augmentation(benchmark.crop, benchmark.flip, section.brightness)
+    stream = Stream(data, order, seed, passes=PASSES, augmentation=augmentation, device=benchmark.device)
+    return OFFLINE[setting.method](
+        setting.network,
+        data.image_shape,
+        sizes_of(order),
+        seed,
+        stream,
+        section.training,
+        setting.exemplars,
+        section.last_shared,
+    )
+
+
+def train(study: Study, job: Job, progress: Progress) -> dict:
+    """Train an offline method over all tasks and return what a result says of it.
+
+    A checkpoint lets it continue inside a task.
+    """
+    method = build(study.benchmark, study.data, job.seed, job.what)
+    stages = Stages(method.stream)
+    checkpoint = Checkpoint(study, study.checkpoint(job), method, stages, progress)
+    checkpoint.resume()
+    method.stream.on_draw = checkpoint.count
+    for task in list(method.stream)[method.done :]:
+        method.learn(task, checkpoint.save)
+        stages.after(method)
+        checkpoint.save()
+    cka = {name: layers.cka_matrix(grams[name] for grams in method.grams) for name in method.grams[0]}
+    about = {"layers": method.report, "seconds": checkpoint.seconds, "cka": cka}
+    return job.what._asdict() | stages.report() | about
+
+
+def train_online(study: Study, job: Job, progress: Progress) -> tuple[OnePass, dict]:
+    """Train FOCIL on the same tasks; returns it, and what a result says of it."""
+    start, stream = time.perf_counter(), open_stream(study.benchmark, study.data, job.seed)
+    stream.on_draw = progress.advance
+    method, stages = OnePass(study.benchmark, stream), Stages(stream)
+    for task in stream:
+        method.learn(task)
+        stages.after(method)
+    about = {"layers": [], "cka": {}, "seconds": time.perf_counter() - start}
+    return method, job.what._asdict() | stages.report() | about
+
+
+class Checkpoint:
+    """What a training leaves behind at most every SAVE_EVERY seconds, after an epoch, and goes on from."""
+
+    def __init__(self, study: Study, path: Path, method: Offline, stages: Stages, progress: Progress):
+        self.study, self.path, self.method, self.stages, self.progress = study, path, method, stages, progress
+        self.images = 0  # passed through the network, of all starts together
+        self._before, self._start = 0.0, time.perf_counter()
+        self._saved = self._start
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, of all starts together."""
+        return self._before + time.perf_counter() - self._start
+
+    def count(self, images: int) -> None:
+        """Note that images were passed through the network."""
+        self.images += images
+        self.progress.advance(images)
+
+    def save(self) -> None:
+        """Write the state, if the last time was long ago."""
+        if time.perf_counter() < self._saved + SAVE_EVERY:
+            return
+        self._saved = time.perf_counter()
+        content = self.study.identity | {
+            "method": self.method.state(),
+            "stages": self.stages.state(),
+            "seconds": self.seconds,
+            "images": self.images,
+        }
+        with atomic_path(self.path) as part:
+            torch.save(content, part)
+
+    def resume(self) -> None:
+        """Go on from the file, if there is one.
+
+        Raises StudyError for one of another study, RunError for a damaged one.
+        """
+        if not self.path.exists():
+            return
+        state = read_file(self.path)
+        self.study.must_be_mine(self.path, state.get("benchmark"), state.get("data"))
+        self.method.load(state["method"])
+        self.stages.load(state["stages"])
+        self._before = state["seconds"]
+        self.count(state["images"])

@@ -1,0 +1,304 @@
+"""What in the router matters: variants of its features, and of what is made of them, on a benchmark's
+development split.
+
+`python -m focil variants params/NAME.yaml` prints the table that the choices were made by. Of the experts
+only the first is trained.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from focil import backbones
+from focil.base import seeds
+from focil.data.stream import Stream
+from focil.evaluation import protocols
+from focil.expert import masked_weights
+from focil.method import Focil
+from focil.router import answers, discriminant
+from focil.router.discriminant import Discriminant
+from focil.router.patches import CHUNK, Patches, Recipe
+from focil.router.router import RIDGE, Router
+from focil.runs.params import Benchmark
+from focil.runs.sources import load_data, open_stream, order_of
+
+LIFTED = 2  # random rectified features for each feature
+COMPONENTS = 22  # filters of a size whose products are pooled: 253 features
+RANK = 256
+COARSE = 30 * RIDGE  # what rounding to float16 adds and takes away must not make the covariance indefinite
+Map = Callable[[Tensor], Tensor]  # images or features -> features
+Rule = Callable[
+    [Discriminant, Tensor], Tensor
+]  # sums over the stream, features of other images -> scores (N, classes)
+
+
+class Row(NamedTuple):
+    """One variant: accuracy of the router alone (shares of the development split), bytes kept, seconds for
+    features and sums."""
+
+    what: str
+    sample: float
+    oracle: float
+    nbytes: int
+    seconds: float
+
+
+class Extracted(NamedTuple):
+    """One pass over the stream through a feature map."""
+
+    features: Tensor
+    labels: Tensor
+    test: Tensor
+    nbytes: int
+    seconds: float
+
+
+class RouterVariants:
+    """Routers of at most `budget` bytes on the development split of a benchmark."""
+
+    def __init__(self, benchmark: Benchmark, seed: int, budget: int):
+        torch.set_num_threads(benchmark.threads)
+        data = load_data(benchmark.model_copy(update={"development": True}))
+        order = order_of(benchmark, data, seed)
+        held = benchmark.batch_size * benchmark.held_batches
+        self.open = lambda: Stream(data, order, seed, device=benchmark.device, batch_size=held)
+        self.stream = self.open()
+        self.benchmark = benchmark
+        self.seed, self.budget, self.precision = seed, budget, benchmark.focil.precision
+        self.base = Recipe(cells=benchmark.focil.router_cells, mirror=benchmark.focil.router_mirror)
+        self.shape = data.image_shape
+
+    def rows(self) -> Iterator[Row]:
+        """Every variant, one by one: first of the features, then of what is made of the same features."""
+        base = self._pass(self.base)
+        yield self._row("the default", base, scores)
+        for what, change in self._changes().items():
+            yield self._row(what, self._pass(dataclasses.replace(self.base, **change)), scores)
+        yield self._row(
+            f"pooled products of {COMPONENTS} filters a size", self._pass(self.base, products=True), scores
+        )
+        for power in (-2, -1, 1, 2):
+            yield self._row(f"ridge {RIDGE * 10**power:g}", base, with_ridge(RIDGE * 10**power))
+        yield self._row("least squares on one-hot labels", base, least_squares)
+        packed = 2 * base.features.shape[1] * (base.features.shape[1] + 1)
+        yield self._row(f"moments kept in float16, ridge {COARSE:g}", base, half_precision, saved=packed // 2)
+        directions = 4 * base.features.shape[1] * (RANK + 1)
+        yield self._row(
+            f"only the {RANK} strongest directions and the diagonal",
+            base,
+            low_rank,
+            saved=packed - directions,
+        )
+        yield self._row(f"{LIFTED} x as many random rectified sums of them", self._lifted(base), scores)
+        yield from self.expert_rows(base)
+
+    def expert_rows(self, base: Extracted) -> Iterator[Row]:
+        """The features of the first task's expert, which is frozen when the second task begins, instead of
+        patches and beside them."""
+        expert = self._first_expert()
+        yield self._row("features of the first task's expert instead", expert, scores)
+        features, test = (
+            torch.cat(pair, dim=1)
+            for pair in zip((base.features, base.test), (expert.features, expert.test), strict=True)
+        )
+        yield self._row(
+            "the same, beside the patches",
+            Extracted(features, base.labels, test, base.nbytes, base.seconds + expert.seconds),
+            scores,
+        )
+
+    def _changes(self) -> dict[str, dict]:
+        changes = {
+            "one size of patch (3/16)": {"sizes": (3 / 16,)},
+            "two sizes (1/8, 1/4)": {"sizes": (1 / 8, 1 / 4)},
+            "every second position": {"stride": self.base.stride * 2},
+            "pooled to 1 x 1": {"cells": 1},
+            "pooled to 2 x 2": {"cells": 2},
+            "pooled to 3 x 3": {"cells": 3},
+            "pooled to 4 x 4": {"cells": 4},
+            "threshold 0": {"threshold": 0.0},
+            "threshold 0.5": {"threshold": 0.5},
+            "contrast 1 (only strong edges are normalised)": {"contrast": 1.0},
+            "whitening 0.01": {"whitening": 0.01},
+            "no square root": {"root": False},
+            "without the mirror image" if self.base.mirror else "with the mirror image": {
+                "mirror": not self.base.mirror
+            },
+        }
+        return {
+            what: change
+            for what, change in changes.items()
+            if any(getattr(self.base, key) != value for key, value in change.items())
+        }
+
+    def _pass(self, recipe: Recipe, products: bool = False) -> Extracted:
+        """Features of the whole stream, from patches fitted on the first images that are held."""
+        filters = (
+            COMPONENTS
+            if products
+            else Router(self.shape, *self.stream.order.shape, budget=self.budget, recipe=recipe).filters
+        )
+        features, labels, extract, start = [], [], None, time.perf_counter()
+        for task in self.open():
+            for images, inside in task.batches():
+                if extract is None:
+                    generator = seeds.torch_generator(self.seed, "patches")
+                    patches = Patches.fit(images, filters, recipe, self.precision, generator)
+                    extract = pooled_products(patches) if products else patches
+                features.append(extract(images))
+                labels.append(task.index * len(task.classes) + inside)
+        seconds = time.perf_counter() - start
+        return Extracted(
+            torch.cat(features),
+            torch.cat(labels),
+            extract(self.stream.prepare(self.stream.test)),
+            patches.nbytes,
+            seconds,
+        )
+
+    def _first_expert(self) -> Extracted:
+        benchmark, shape = self.benchmark, self.stream.order.shape
+        stream = open_stream(benchmark, self.stream.data, self.seed)
+        start = time.perf_counter()
+        method = Focil(benchmark.backbone, self.shape, *shape, self.seed, benchmark.focil, benchmark.device)
+        method.learn(next(iter(stream)))
+        (expert,) = method.experts
+        tensors = masked_weights(method.store, expert.mask) | expert.own
+        method.backbone.eval()
+
+        def extract(images: Tensor) -> Tensor:
+            with torch.no_grad():
+                return torch.cat(
+                    [
+                        backbones.compute_features(method.backbone, tensors, part, self.precision)
+                        for part in images.split(CHUNK)
+                    ]
+                )
+
+        found = [
+            (extract(images), task.index * shape[1] + inside)
+            for task in self.open()
+            for images, inside in task.batches()
+        ]
+        features, labels = map(torch.cat, zip(*found, strict=True))
+        return Extracted(
+            features, labels, extract(self.stream.prepare(self.stream.test)), 0, time.perf_counter() - start
+        )
+
+    def _lifted(self, seen: Extracted) -> Extracted:
+        size = seen.features.shape[1]
+        lift = torch.randn(size, LIFTED * size, generator=seeds.torch_generator(self.seed, "patches", 1)).to(
+            seen.features.device
+        )
+        lift /= (seen.features @ lift[:, :1]).std()
+        return seen._replace(
+            features=(seen.features @ lift).relu(),
+            test=(seen.test @ lift).relu(),
+            nbytes=seen.nbytes + lift.nbytes,
+        )
+
+    def _row(self, what: str, seen: Extracted, rule: Rule, saved: int = 0) -> Row:
+        start, shape = time.perf_counter(), self.stream.order.shape
+        even = seen.features.shape[1] // 2 * 2
+        sums = Discriminant(even, self.stream.order.size, RIDGE, self.stream.device)
+        for part, labels in zip(seen.features.split(500), seen.labels.split(500), strict=True):
+            sums.observe(part[:, :even], labels)
+
+        def by_task(features: Tensor) -> Tensor:
+            return rule(sums, features).unflatten(1, shape)
+
+        offsets = discriminant.class_offsets(sums.sums, sums.counts, shape[0], by_task)
+        known = by_task(seen.test[:, :even]), offsets
+        evidence = answers.router(*(tensor.cpu().double().numpy() for tensor in known))
+        task, label = self.stream.test_task(), self.stream.test_label()
+        found, answered = protocols.sample(evidence)
+        _, given_task = protocols.oracle(evidence, task)
+        sample = float(((found == task) & (answered == label)).mean())
+        seconds = seen.seconds + time.perf_counter() - start
+        oracle = float((given_task == label).mean())
+        return Row(what, sample, oracle, sums.nbytes + seen.nbytes - saved, seconds)
+
+
+def markdown(rows: Iterator[Row]) -> Iterator[str]:
+    """The rows as lines of a Markdown table."""
+    yield "| variant | `sample-router` % | `oracle-router` % | MB | seconds |"
+    yield "|---|---|---|---|---|"
+    for row in rows:
+        yield (
+            f"| {row.what} | {100 * row.sample:.1f} | {100 * row.oracle:.1f} | {row.nbytes / 1e6:.2f} | "
+            f"{row.seconds:.0f} |"
+        )
+
+
+def scores(sums: Discriminant, features: Tensor) -> Tensor:
+    """The default."""
+    return sums.scores(features)
+
+
+def with_ridge(ridge: float) -> Rule:
+    """Another ridge."""
+
+    def rule(sums: Discriminant, features: Tensor) -> Tensor:
+        return _like(sums, sums.moments, ridge).scores(features)
+
+    return rule
+
+
+def least_squares(sums: Discriminant, features: Tensor) -> Tensor:
+    """Ridge regression on one-hot labels, with a constant, from the same sums."""
+    total, count = discriminant.unpack(sums.moments).double(), sums.counts.sum()
+    mean = sums.sums.sum(dim=0).double() / count
+    spread = total / count - mean.outer(mean)
+    spread.diagonal().add_(sums.ridge * spread.diagonal().mean())
+    share = sums.counts / count
+    shared = sums.sums.T.double() / count - mean[:, None] * share
+    return ((features.double() - mean) @ torch.linalg.solve(spread, shared) + share).float()
+
+
+def half_precision(sums: Discriminant, features: Tensor) -> Tensor:
+    """The second moments rounded to float16, in units of the features' own, as if they had been kept so."""
+    total = discriminant.unpack(sums.moments)
+    scale = total.diagonal().sqrt().clamp(min=1e-30)
+    rounded = (total / scale.outer(scale)).half().float() * scale.outer(scale)
+    return _like(sums, discriminant.pack(rounded), COARSE).scores(features)
+
+
+def low_rank(sums: Discriminant, features: Tensor) -> Tensor:
+    """The within-class scatter as its strongest directions, and what is left on the diagonal."""
+    between = sums.sums.T @ (sums.sums / sums.counts[:, None])
+    within = discriminant.unpack(sums.moments) - between
+    values, axes = torch.linalg.eigh(within)
+    strong = axes[:, -RANK:] * values[-RANK:] @ axes[:, -RANK:].T
+    strong.diagonal().copy_(within.diagonal())
+    return _like(sums, discriminant.pack(strong + between), sums.ridge).scores(features)
+
+
+def pooled_products(patches: Patches) -> Map:
+    """Mean product of every two codes of a size over the image, signed roots: second-order pooling."""
+
+    def products(images: Tensor) -> Tensor:
+        pooled = []
+        for codes in patches.codes(images):
+            flat = codes.float().flatten(2)
+            pairs = flat @ flat.transpose(1, 2) / flat.shape[2]
+            pooled.append(pairs[:, *torch.triu_indices(*pairs.shape[1:], device=images.device)])
+        return torch.cat(pooled, dim=1)
+
+    def extract(images: Tensor) -> Tensor:
+        both = (
+            products(part) + (products(part.flip(3)) if patches.recipe.mirror else 0)
+            for part in images.split(CHUNK)
+        )
+        return torch.cat([found.sqrt() for found in both])
+
+    return extract
+
+
+def _like(sums: Discriminant, moments: Tensor, ridge: float) -> Discriminant:
+    other = Discriminant(sums.sums.shape[1], len(sums.counts), ridge, sums.sums.device)
+    other.load(sums.state() | {"moments": moments})
+    return other

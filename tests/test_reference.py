@@ -1,0 +1,153 @@
+"""Publishing: copies, the table, and that the repository's own published numbers are what its README says."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import separable, small_benchmark
+from PIL import Image
+from torch import nn
+
+import focil
+from focil.__main__ import main
+from focil.evaluation.published import PUBLISHED
+from focil.reports.reference import PublishError, answerer_rows, effect_rows, memory_rows, publish
+from focil.runs.results import read_results
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "outputs" / "reference"
+
+
+def network(image_shape):
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, 20), nn.ReLU())
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs")
+    for seed in (0, 1):
+        out, benchmark = folder / "small" / f"seed-{seed}", small_benchmark(backbone="own")
+        focil.run(benchmark, seed=seed, out=out, data=separable(), backbone=network)
+    (folder / "small" / "seed-0" / "figures").mkdir()
+    (folder / "small" / "seed-0" / "figures" / "occupancy.png").write_bytes(b"png")
+    return folder
+
+
+def test_results_are_copied_with_their_table(outputs, tmp_path):
+    publish(outputs, tmp_path, ["small"])
+    for seed in (0, 1):
+        run = Path("small") / f"seed-{seed}" / "result.json"
+        assert (tmp_path / run).read_bytes() == (outputs / run).read_bytes()
+    assert (tmp_path / "small" / "summary.png").exists()
+    assert (tmp_path / "small" / "seed-0" / "figures" / "occupancy.png").exists()
+    assert not list(tmp_path.rglob("*.pt"))
+    text = (tmp_path / "README.md").read_text()
+    accuracies = [result["accuracy"] for result in read_results(outputs / "small")]
+    values = [accuracy["sample-experts"]["final_average"] for accuracy in accuracies]
+    assert re.search(rf"\| experts \| .* \| {100 * sum(values) / 2:.1f} \+- [0-9.]+ \| 0\.0\d \|", text)
+    assert "--seed 0 1 --threads 1" in text
+
+
+def test_runs_with_other_numbers_of_threads_are_told_apart(outputs, tmp_path):
+    for seed, threads in ((0, 2), (1, 1), (2, 1)):
+        result = json.loads((outputs / "small" / "seed-0" / "result.json").read_text())
+        result["seed"], result["seconds"]["train"] = seed, 10.0 * (seed + 1)
+        result["benchmark"]["threads"] = threads
+        folder = tmp_path / "outputs" / "small" / f"seed-{seed}"
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(result))
+    publish(tmp_path / "outputs", tmp_path / "reference", ["small"])
+    text = (tmp_path / "reference" / "README.md").read_text()
+    assert "--seed 0 --threads 2\n" in text and "--seed 1 2 --threads 1\n" in text
+    assert "10.0 s a run on 2 cores and 25.0 s a run on 1 core" in text
+
+
+def test_what_others_published_is_drawn_beside_ours(outputs, tmp_path):
+    shutil.copytree(outputs / "small", tmp_path / "outputs" / "mnist-5")
+    publish(tmp_path / "outputs", tmp_path / "reference", ["mnist-5"])
+    with Image.open(tmp_path / "reference" / "mnist-5" / "comparison.png") as picture:
+        assert "FOCIL, released code 77.8" in picture.info["Description"]
+
+
+def test_the_command_line_publishes_and_refuses_what_is_not_there(outputs, capsys):
+    assert main(["publish", "small", "--out", str(outputs)]) == 0
+    assert (outputs / "reference" / "README.md").exists()
+    assert main(["publish", "absent", "--out", str(outputs)]) == 1
+    assert "no finished run" in capsys.readouterr().err
+    with pytest.raises(PublishError):
+        publish(outputs, outputs / "elsewhere", ["absent"])
+
+
+def test_the_readme_says_what_the_reference_results_say():
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \|(.*)\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    cells = [(name, *(cell.strip().strip("*") for cell in row.split("|"))) for name, row in rows]
+    # The table of protocols has fewer columns.
+    said = {row for row in cells if len(row) == 7 and not row[2].startswith("_")}
+    published = [
+        path.name
+        for path in REFERENCE.iterdir()
+        if path.is_dir() and not path.name.endswith("-development") and not (path / "result.json").exists()
+    ]
+    results = {name: read_results(REFERENCE / name) for name in published}
+    told = [(name, len(found), answerer_rows(found)) for name, found in results.items()]
+    assert said == {(name, str(count), *row) for name, count, rows in told for row in rows}
+
+
+def test_the_readme_says_what_the_audits_found():
+    rows = re.findall(r"^\| (R\d+) \|([^|]*)\|(.*)\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    said = {
+        number: (name.strip(), [cell.strip() for cell in cells.split("|")])
+        for number, name, cells in rows
+        if cells.count("|") == 5
+    }
+    found = {}
+    for column, data in enumerate(("digits", "mnist", "cifar100")):
+        result = json.loads((REFERENCE / f"audit-{data}" / "result.json").read_text())
+        for number, name, *cells in effect_rows(result):
+            found.setdefault(number, (name, [""] * 6))[1][2 * column : 2 * column + 2] = cells[:2]
+    assert said == found and len(said) == 10
+
+
+def test_the_readme_says_what_the_studies_of_equal_memory_found():
+    section = (ROOT / "README.md").read_text().split("## A model or exemplars")[1].split("\n## ")[0]
+    tables = [
+        [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in table.splitlines()[2:]]
+        for table in re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)
+    ]
+    digits, cifar100 = (
+        memory_rows(json.loads((REFERENCE / name / "result.json").read_text()))
+        for name in ("memo-digits", "memo-cifar100-b0-inc10-cpu")
+    )
+    assert tables == [[row[1:] for row in digits], cifar100]
+
+
+def test_the_readme_says_what_others_published():
+    row = r"^\| `([a-z0-9-]+)` \|[^|]*\| _(.*?)_ \|(.*)\|$"
+    rows = re.findall(row, (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert rows
+    for name, who, cells in rows:
+        values = [float(value) for value in re.findall(r"\d+\.\d", cells.rsplit("|", 1)[0])]
+        assert any(entry.method in who and entry.accuracy in values for entry in PUBLISHED[name]), (name, who)
+
+
+def test_published_results_are_honest_about_themselves():
+    for path in REFERENCE.glob("*/seed-*/result.json"):
+        result = json.loads(path.read_text())
+        assert result["benchmark"]["name"] == path.parent.parent.name
+        assert f"seed-{result['seed']}" == path.parent.name
+        assert not result["provenance"]["commit"].endswith("-dirty"), path
+        assert result["verified"]["equal"] and result["accuracy"]["oracle-experts"]["forgetting"] == 0
+        assert {search["draws_per_sample"] for search in result["search"]} == {1}
+
+
+def test_published_studies_are_honest_about_themselves():
+    for path in REFERENCE.glob("*/result.json"):
+        result = json.loads(path.read_text())
+        assert result["benchmark"]["name"] == path.parent.name
+        assert not result["provenance"]["commit"].endswith("-dirty"), path
+
+
+def test_the_reference_is_small():
+    assert sum(path.stat().st_size for path in REFERENCE.rglob("*") if path.is_file()) < 5_000_000
