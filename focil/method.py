@@ -30,7 +30,10 @@ Rate = Annotated[float, Field(gt=0)]
 
 
 class FocilOptions(BaseModel):
-    """How the experts learn and answer."""
+    """How FOCIL's experts learn and answer: the candidates, the step, and the rule that chooses an expert.
+
+    `FocilOptions.model_fields` describes each value.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -60,6 +60,6 @@ def test_its_code_has_the_form_that_it_asks_for(tmp_path):
         (tmp_path / f"block{number}.py").write_text(block)
     ruff = [sys.executable, "-m", "ruff"]
     options = ["--config", str(ROOT / "pyproject.toml"), "--no-cache", str(tmp_path)]
-    for command in (["check"], ["format", "--check"]):
+    for command in (["check", "--ignore", "F821"], ["format", "--check"]):
         done = subprocess.run([*ruff, *command, *options], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

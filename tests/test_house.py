@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
+import focil
 from focil import confidence
 from focil.router import answers
 
@@ -88,3 +89,11 @@ def test_shapes_in_signatures_are_checked_while_the_tests_run():
         confidence.evidence(np.zeros((2, 3)), "entropy")  # no axis of classes
     with pytest.raises(TypeCheckError, match="offsets"):
         answers.router(np.zeros((2, 3, 4)), np.zeros((3, 5)))  # other classes than the scores have
+
+
+def test_every_public_name_is_there_and_says_what_it_is():
+    for name in focil.__all__:
+        assert len(getattr(focil, name).__doc__) > 60, name
+    assert set(focil.__all__) <= set(dir(focil))
+    with pytest.raises(AttributeError, match="no attribute 'gone'"):
+        focil.gone  # noqa: B018

@@ -18,7 +18,7 @@ from focil.router.router import Router
 
 
 class RoutedOptions(FocilOptions):
-    """What a params file may say under `focil:`."""
+    """`FocilOptions`, and what the router may take: all that a params file may say under `focil:`."""
 
     router: Literal["patches", "none"] = Field(
         "patches", description="what finds an image's task beside the experts"
@@ -29,9 +29,11 @@ class RoutedOptions(FocilOptions):
 
 
 class RoutedFocil(Focil):
-    """`Focil` and a `Router` that observes, un-augmented, what each task holds while it passes.
+    """FOCIL with a router beside its experts, which observes, un-augmented, what each task holds while it
+    passes.
 
-    Arguments as of `Focil`. Raises RouterError for a budget of bytes that is too small.
+    Arguments as of `Focil`, with `RoutedOptions`: backbone, image_shape (C, H, W), tasks, classes per task,
+    seed, options, device. Raises RouterError for a budget of bytes that is too small.
     """
 
     options_of = RoutedOptions

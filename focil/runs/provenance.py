@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from focil.base.places import repository
 from focil.data.datasets import Dataset
 from focil.runs.params import Benchmark
 
@@ -27,16 +28,19 @@ def provenance(benchmark: Benchmark, data: Dataset) -> dict:
 
 
 def _git_commit() -> str | None:
-    here = Path(__file__).parent
+    """The commit of the clone that focil is used from; None where it is installed without its repository."""
+    root = repository()
+    if root is None:  # git would answer for a repository that the environment happens to be in
+        return None
+
+    def git(*command: str) -> str:
+        done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
     try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True
-        ).stdout.strip()
-        dirty = subprocess.run(
-            ["git", "status", "--porcelain", "--", "."], cwd=here, capture_output=True, text=True, check=True
-        ).stdout
+        commit, dirty = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", "focil")
     except (OSError, subprocess.CalledProcessError):
-        return None  # installed without its repository
+        return None  # a copy without its history, or no git
     return commit + ("-dirty" if dirty else "")
 
 

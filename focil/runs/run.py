@@ -187,9 +187,11 @@ def run(
     data: Dataset | None = None,
     backbone: backbones.Factory | None = None,
 ) -> dict:
-    """Run a benchmark from Python and return its result (the content of result.json).
+    """Run a benchmark from Python and return its result, the content of result.json.
 
-    Arguments as in `Run`.
+    out: folder of the run; one that was interrupted continues. data: a data set of one's own instead of
+    `benchmark.data`. backbone: a factory (image shape -> module) where `benchmark.backbone` is "own". Raises
+    FocilError, with words that say what to do.
     """
     work = Run(out, benchmark, seed, data=data, backbone=backbone)
     for task in work.tasks():
