@@ -17,7 +17,7 @@ else ifneq ($(TORCH),default)
 $(error TORCH=$(TORCH) is unknown; use TORCH=cpu for the small CPU build, or leave it out)
 endif
 
-.PHONY: help env test lint reproduce lab explore site bench clean $(addprefix run-,$(RUNS))
+.PHONY: help env test lint fuzz reproduce lab explore site bench clean $(addprefix run-,$(RUNS))
 .DEFAULT_GOAL := help
 
 help:  ## print this list
@@ -41,6 +41,9 @@ $(addprefix run-,$(RUNS)): run-%: $(STAMP)
 
 test: $(STAMP)  ## build the environment and run the tests, the teaching notebooks among them
 	$(BIN)/python -m pytest --nbval tests $(sort $(wildcard notebooks/0*.ipynb))
+
+fuzz: $(STAMP)  ## hand in 2 000 damaged or impossible files
+	FOCIL_FUZZ=2000 $(BIN)/python -m pytest tests/test_fuzz.py
 
 lint: $(STAMP)  ## check the form of the code (ruff, 110 columns) and the order of the rooms
 	$(BIN)/ruff check .

@@ -87,7 +87,11 @@ def _list(parsed: argparse.Namespace) -> None:
             f"{name}: {config.get('data')}, {config.get('tasks')} tasks, {', '.join(networks_of(config))}, "
             f"{what}"
         )
-        if found := in_lines(parsed.out / name):
+        try:
+            found = in_lines(parsed.out / name)
+        except FocilError as error:  # one bad file must not hide the others
+            found = f"  {error}"
+        if found:
             print(found)
 
 
@@ -248,7 +252,11 @@ def _parser() -> argparse.ArgumentParser:
     variants.add_argument("params", help="a name or a params file")
     variants.add_argument("--seed", type=_seed, default=0, metavar="K", help="default: 0")
     variants.add_argument(
-        "--megabytes", type=float, default=2.5, metavar="MB", help="that each router may take (default: 2.5)"
+        "--megabytes",
+        type=_megabytes,
+        default=2.5,
+        metavar="MB",
+        help="that each router may take (default: 2.5)",
     )
     variants.add_argument("--threads", type=int, metavar="N", help="processor cores (default: all)")
 
@@ -264,6 +272,13 @@ def _seed(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError("seeds are 0, 1, 2, ...")
+    return value
+
+
+def _megabytes(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 100_000:
+        raise argparse.ArgumentTypeError("a router takes more than 0 and at most 100000 MB")
     return value
 
 

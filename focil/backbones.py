@@ -5,7 +5,7 @@ dimensions are masked; everything else (biases, normalisation parameters and sta
 to each expert.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Literal
 
@@ -16,10 +16,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from focil.base import seeds
-from focil.base.errors import FocilError
+from focil.base.modules import BackboneError, Factory, ImageShape, feature_size, made
 
-ImageShape = tuple[int, int, int]
-Factory = Callable[[ImageShape], nn.Module]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -109,10 +107,6 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, affine=False)
 
 
-class BackboneError(FocilError, ValueError):
-    """A network that cannot be a backbone; the message says what to change."""
-
-
 BACKBONES: dict[str, Factory] = {"mlp": MLP, "resnet18": ResNet18}
 
 
@@ -132,37 +126,16 @@ def build(backbone: str | Factory, image_shape: ImageShape, seed: int) -> nn.Mod
             "the image shape to a module"
         )
     factory = BACKBONES[backbone] if isinstance(backbone, str) else backbone
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seeds.torch_seed(seed, "initial weights"))
-        module = factory(image_shape).requires_grad_(False)
+    with seeds.as_torchs_own(seed, "initial weights"):
+        module = made(factory, image_shape)
+        feature_size(module, image_shape)  # lazy layers find their size, and their weights, here
+    module.requires_grad_(False)
     if not masked_shapes(module):
         raise BackboneError(
             "the backbone has no weight with two or more dimensions, so there is nothing to mask; give it a "
             "Linear or Conv layer"
         )
-    feature_size(module, image_shape)
     return module
-
-
-def feature_size(module: nn.Module, image_shape: ImageShape) -> int:
-    """Number of features F of a backbone. Raises BackboneError if it does not map (2, C, H, W) to (2, F)."""
-    was_training = module.training
-    device = next(module.parameters()).device
-    with torch.no_grad():
-        try:
-            features = module.eval()(torch.zeros(2, *image_shape, device=device))
-        except RuntimeError as error:
-            raise BackboneError(
-                f"the backbone fails on images (2, {', '.join(map(str, image_shape))}): {error}"
-            ) from error
-    module.train(was_training)
-    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
-        found = tuple(features.shape) if isinstance(features, Tensor) else f"a {type(features).__name__}"
-        raise BackboneError(
-            f"the backbone maps images (2, {', '.join(map(str, image_shape))}) to {found}, expected (2, F): "
-            "end it with pooling and flatten(1), and leave the classifier out; focil adds one head per task"
-        )
-    return features.shape[1]
 
 
 def compute_features(

@@ -5,6 +5,7 @@ once, and freezes the best as the task's expert. `focil.router.routed.Routed` se
 experts.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Annotated
@@ -22,11 +23,15 @@ from focil.confidence import RULES, Evidence, Rule
 from focil.data.stream import Task
 from focil.expert import Expert, Store, gather_statistics, masked_weights
 from focil.masks import RECORD_BYTES, Allocation, Ledger, Mask
-from focil.search import Candidate, Halving, Search
-from focil.trainer import Learners, Sgd, Start, in_turns
+from focil.search import Candidate, DivergedError, Halving, Search
+from focil.trainer import Learners, Sgd, Start, can_be_batched, in_turns, is_slow_batched
 
+ONE_BY_ONE = (
+    "this backbone cannot be computed for several candidates at once (it may read its own numbers, by "
+    ".item() or in an if), so they learn one after the other: the same numbers, more slowly"
+)
 Share = Annotated[float, Field(gt=0, lt=1)]
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class FocilOptions(BaseModel):
@@ -44,10 +49,13 @@ class FocilOptions(BaseModel):
         (0.01, 0.02, 0.05, 0.1), min_length=1, description="candidates: learning rates as they act"
     )
     first_rung: int = Field(
-        25, ge=1, description="batches before the candidates are halved; doubled after each halving"
+        25,
+        ge=1,
+        le=1_000_000_000,
+        description="batches before the candidates are halved; doubled after each halving",
     )
     momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0)
+    weight_decay: float = Field(5e-4, ge=0, le=1)
     averaging: float = Field(
         0.98, ge=0, lt=1, description="weight of the past in the average of the weights, per step; 0: none"
     )
@@ -63,6 +71,7 @@ class FocilOptions(BaseModel):
     again: int = Field(
         0,
         ge=0,
+        le=100_000,
         description="images of the task's held batches that a step learns again, augmented anew, once one "
         "candidate is left",
     )
@@ -110,6 +119,9 @@ class Focil:
         parameters = dict(self.backbone.named_parameters())
         self.store: Store = {name: parameters[name].detach().clone() for name in shapes}
         self.ledger = Ledger(shapes, tasks, seed, self.options.allocation)
+        self._together = is_slow_batched(self.store) or can_be_batched(self.backbone, image_shape)
+        if not self._together:
+            warnings.warn(ONE_BY_ONE, stacklevel=2)
         self.experts: list[Expert] = []
         self.report: list[dict] = []
         self._held_bytes = 0
@@ -118,10 +130,12 @@ class Focil:
         """Train the task's expert on one pass over its batches, then freeze it."""
         candidates = self._candidates(task.index)
         search = self._search(candidates)
-        for images, labels in task.batches():  # each training image is drawn here, once
-            self._look(task)
-            again = task.again(self.options.again) if search.learns_again else None
-            search.step(images, labels, again)
+        # A network of a user's own may have dropout, which draws from torch's own generator.
+        with seeds.as_torchs_own(self.seed, "dropout", task.index, device=self.device):
+            for images, labels in task.batches():  # each training image is drawn here, once
+                self._look(task)
+                again = task.again(self.options.again) if search.learns_again else None
+                search.step(images, labels, again)
         self._look(task, at_the_end=True)
         learners, best = search.winner()
         self.experts.append(self._freeze(learners, task.held()[0]))
@@ -202,6 +216,8 @@ class Focil:
         """Continue from a `state`; masks are drawn again and checked. Raises MaskMismatch if one differs."""
         self.store = {name: state["store"][name].to(self.device) for name in self.store}
         self.ledger.restore(state["masks"])
+        if any(tuple(head.shape) != (self.classes, self.feature_size) for head in state["heads"]):
+            raise ValueError("a head has another shape than this network and number of classes need")
         parts = zip(self.ledger.claimed, state["own"], state["heads"], state["calibration"], strict=True)
         self.experts = [
             Expert(mask, {n: t.to(self.device) for n, t in own.items()}, head.to(self.device), calibration)
@@ -229,7 +245,9 @@ class Focil:
             options.label_smoothing,
             options.precision,
         )
-        return [self._side_by_side(group, sgd) for group in in_turns(self._starts(candidates))]
+        return [
+            self._side_by_side(group, sgd) for group in in_turns(self._starts(candidates), self._together)
+        ]
 
     def _starts(self, candidates: Sequence[Candidate]) -> list[Start]:
         masks = {c.sparsity: self.ledger.draw(1 - c.sparsity) for c in candidates}
@@ -255,6 +273,11 @@ class Focil:
         own = gather_statistics(self.backbone, masked_weights(self.store, mask), own, images, precision)
         expert = Expert(mask, own, head, calibration=torch.zeros(len(RULES), 2, dtype=torch.float64))
         logits = expert.logits(self.backbone, self.store, images, precision).cpu().numpy()
+        if not np.isfinite(logits).all():
+            raise DivergedError(
+                f"the chosen expert of task {mask.task} answers with numbers that are not finite; lower "
+                "focil.learning_rates, or take larger batches"
+            )
         return replace(expert, calibration=torch.from_numpy(confidence.calibrate(logits)))
 
     def _new_head(self, task: int) -> Tensor:

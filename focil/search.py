@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from focil.base.errors import FocilError
 from focil.trainer import Learners
 
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W) and labels (B,)
@@ -29,6 +30,11 @@ class Candidate:
     lr: float
     accuracy: list[float] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
+    diverged: bool = False  # its numbers became infinite, or none at all
+
+
+class DivergedError(FocilError):
+    """Every candidate has diverged; the message says which were tried."""
 
 
 class Search(ABC):
@@ -38,7 +44,8 @@ class Search(ABC):
     """
 
     def __init__(self, groups: Sequence[Learners], candidates: Sequence[Candidate]):
-        self.groups, self.alive = list(groups), list(candidates)
+        self.groups, self.candidates = list(groups), list(candidates)
+        self.alive = list(candidates)
         self.batches = 0  # learned so far
 
     @property
@@ -67,6 +74,23 @@ class Search(ABC):
     def _drop(self) -> None:
         """Drop candidates, if it is time to."""
 
+    def _drop_diverged(self, finite: Sequence[bool]) -> None:
+        """Drop the candidates that have diverged. finite: by candidate.
+
+        Raises DivergedError if none is left.
+        """
+        for candidate, sound in zip(self.alive, finite, strict=True):
+            candidate.diverged = not sound
+        if not any(finite):
+            rates = sorted({candidate.lr for candidate in self.candidates})
+            raise DivergedError(
+                f"training diverged with every candidate, after {self.batches} batches of the task; the "
+                f"learning rates tried were {', '.join(f'{rate:g}' for rate in rates)}. Lower "
+                "focil.learning_rates, or take larger batches."
+            )
+        if not all(finite):
+            self._keep([i for i, sound in enumerate(finite) if sound])
+
     def _keep(self, chosen: Sequence[int]) -> None:
         """Go on with the chosen candidates only (positions, ascending)."""
         kept, offset = [], 0
@@ -89,6 +113,7 @@ class Halving(Search):
     def __init__(self, groups: Sequence[Learners], candidates: Sequence[Candidate], first_rung: int):
         super().__init__(groups, candidates)
         self._rung = first_rung  # batches after which the next half is dropped
+        self._standing = len(self.alive)  # at the last rung, whoever has diverged since
         self._start, self._before = 0, 0  # batches learned at the last rung, and at the one before
 
     @property
@@ -97,13 +122,17 @@ class Halving(Search):
         return len(self.alive) == 1
 
     def winner(self) -> tuple[Learners, Candidate]:
+        # The last step may have gone too far, which its loss, measured before it, does not show.
+        self._drop_diverged([sound for group in self.groups for sound in group.finite()])
         # A stream that ends on a rung is judged by what led to that rung.
         self._keep_best(1, since=self._start if self._start < self.batches else self._before)
         return self.groups[0], self.alive[0]
 
     def _drop(self) -> None:
+        self._drop_diverged([bool(np.isfinite(candidate.loss[-1])) for candidate in self.alive])
         if self.batches == self._rung and len(self.alive) > 1:
-            self._keep_best((len(self.alive) + 1) // 2, since=self._start)
+            self._standing = (self._standing + 1) // 2
+            self._keep_best(self._standing, since=self._start)
             self._rung, self._start, self._before = 2 * self._rung, self.batches, self._start
 
     def _keep_best(self, count: int, since: int) -> None:
@@ -111,7 +140,5 @@ class Halving(Search):
         self._keep(sorted(by_merit[:count]))
 
 
-def _merit(candidate: Candidate, since: int) -> tuple[bool, float, float]:
-    loss = float(np.mean(candidate.loss[since:]))
-    # One whose loss is no number has diverged: its answers are class 0, which is right by chance.
-    return bool(np.isfinite(loss)), float(np.mean(candidate.accuracy[since:])), -loss
+def _merit(candidate: Candidate, since: int) -> tuple[float, float]:
+    return float(np.mean(candidate.accuracy[since:])), -float(np.mean(candidate.loss[since:]))

@@ -82,6 +82,9 @@ class _Slot:
             flat.index_copy_(0, self.index, values.to(flat.dtype))  # scatter_ copies a bfloat16 tensor whole
 
 
+HEAD = ".head"  # a name that no parameter of a network can have
+
+
 class Start(NamedTuple):
     """What one sub-network starts from; its tensors are copied, never changed.
 
@@ -96,14 +99,39 @@ class Start(NamedTuple):
     own: dict[str, Tensor]
 
 
-def in_turns(starts: Sequence[Start]) -> list[list[Start]]:
+def in_turns(starts: Sequence[Start], together: bool = True) -> list[list[Start]]:
     """Which sub-networks take their steps in one call: all together, or each alone.
 
-    Convolutions batched over sub-networks become grouped convolutions, which are slow on a CPU: there each
-    has a turn of its own.
+    together: False where the backbone does not allow it, see `can_be_batched`.
     """
-    convolves = any(weights.ndim > 2 and weights.device.type == "cpu" for weights in starts[0].store.values())
-    return [[start] for start in starts] if convolves else [list(starts)]
+    return (
+        [[start] for start in starts] if not together or is_slow_batched(starts[0].store) else [list(starts)]
+    )
+
+
+def is_slow_batched(store: Store) -> bool:
+    """Whether sub-networks had better take turns: batched convolutions are grouped ones, slow on a CPU."""
+    return any(weights.ndim > 2 and weights.device.type == "cpu" for weights in store.values())
+
+
+def can_be_batched(backbone: nn.Module, image_shape: tuple[int, int, int]) -> bool:
+    """Whether several sub-networks of a backbone can be computed in one call (`torch.func.vmap`).
+
+    A network that reads its own numbers, by `.item()` or in an `if`, cannot.
+    """
+    own = backbone.state_dict(keep_vars=True)
+    tensors = {name: torch.stack([tensor.detach().clone()] * 2) for name, tensor in own.items()}
+    images = torch.ones(2, *image_shape, device=next(backbone.parameters()).device)
+
+    def one(values: dict[str, Tensor]) -> Tensor:
+        return compute_features(backbone, values, images, "float32")
+
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            vmap(one, randomness="different")(tensors)
+    except Exception:  # torch raises many kinds
+        return False
+    return True
 
 
 class Learners:
@@ -125,7 +153,7 @@ class Learners:
         ]
         dense = [name for name in self.starts[0].own if name in parameters]
         self._slots += [_dense_slot(name, [start.own[name] for start in self.starts]) for name in dense]
-        self._slots.append(_dense_slot("head", [start.head for start in self.starts]))
+        self._slots.append(_dense_slot(HEAD, [start.head for start in self.starts]))
         # Only what a sub-network may train is gathered here: nothing else can move or decay.
         self._values = torch.cat([slot.gather(slot.leaf.detach()) for slot in self._slots])
         for slot in self._slots[: len(layers)]:
@@ -168,6 +196,13 @@ class Learners:
         self.starts, self.buffers = ([part[i] for i in which] for part in (self.starts, self.buffers))
         self._set_rates()
 
+    def finite(self) -> list[bool]:
+        """Whether all numbers of each sub-network are finite, and their averages."""
+        kept = torch.isfinite(self._values) & torch.isfinite(self._average)
+        parts = kept.split([size for slot in self._slots for size in slot.sizes])
+        flags = torch.stack([part.all() for part in parts]).view(len(self._slots), len(self))
+        return flags.all(dim=0).tolist()
+
     def finished(self) -> tuple[Store, dict[str, Tensor], Tensor]:
         """The average of the one sub-network that is left.
 
@@ -183,7 +218,7 @@ class Learners:
             for slot in self._slots
             if slot.name in tensors
         }
-        head = own.pop("head")
+        head = own.pop(HEAD)
         return values, own | self.buffers[0], head
 
     def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -206,7 +241,7 @@ class Learners:
 
     def _one(self, tensors: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:
         tensors = dict(tensors)
-        head = tensors.pop("head")
+        head = tensors.pop(HEAD)
         return compute_features(self.backbone, tensors | buffers, images, self.sgd.precision) @ head.T
 
     def _update(self, gradient: Tensor) -> None:

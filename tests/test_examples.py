@@ -12,11 +12,12 @@ WITH_EXAMPLES = {
     "focil.data.datasets": ("load",),
     "focil.data.stream": ("class_order", "normalise"),
     "focil.evaluation.metrics": ("backward_transfer", "forgetting", "mean_interval"),
-    "focil.evaluation.protocols": ("split",),
+    "focil.evaluation.names": ("join", "split"),
     "focil.masks": ("erk_counts", "erk_densities", "fair_share"),
     "focil.memo.account": ("in_exemplars", "model_bytes"),
     "focil.memo.exemplars": ("herding",),
     "focil.method": ("Focil",),
+    "focil.runs.params_files": ("changed", "joined", "kind_of", "networks_of"),
 }
 
 

@@ -152,7 +152,7 @@ def test_papermill_by_hand_takes_the_params_file(tmp_path):
 
 
 def test_a_failed_run_is_kept_beside_and_explained(tmp_path):
-    with pytest.raises(ReproduceError, match=r"(?s)RunError.*file.*part\.ipynb"):
+    with pytest.raises(ReproduceError, match=r"(?s)FolderError.*is a file.*part\.ipynb"):
         (tmp_path / "file").write_text("")
         config = focil.Benchmark(name="x", data="digits", tasks=5).model_dump(mode="json")
         execute(TEMPLATE, tmp_path / "out", {"config": config, "out": str(tmp_path / "file" / "run")})
@@ -395,8 +395,9 @@ def test_a_study_s_numbers_are_printed_and_listed(studied, capsys):
             )
     assert main(["list", "--params", str(root / "params"), "--out", str(root / "outputs")]) == 0
     listed = capsys.readouterr().out.splitlines()
+    networks = {"memory": "convnet2", "layers": "convnet2, mlp"}[kind]
     assert (
-        listed[0] == f"tiny: digits, 2 tasks, mlp, {kind}"
+        listed[0] == f"tiny: digits, 2 tasks, {networks}, {kind}"
         and [line.split()[0] for line in listed[1:]] == TRAINED[kind]
     )
 

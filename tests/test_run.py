@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import separable, small_benchmark
+from conftest import separable, small_benchmark, write_npz
 from torch import nn
 
 import focil
 from focil.base import files
+from focil.base.locks import FolderError
 from focil.evaluation.frozen import ForgettingError
 from focil.evaluation.protocols import join
 from focil.runs import run as runs
@@ -104,7 +105,7 @@ print(kills, status)
 """
 
 
-RESNET18 = DIGITS | {
+RESNET18 = {key: value for key, value in DIGITS.items() if key != "data"} | {
     "tasks": 2,
     "crop": 1,
     "backbone": "resnet18",
@@ -120,6 +121,8 @@ RESNET18 = DIGITS | {
 
 @pytest.mark.parametrize("config, longest", [(DIGITS, 0.6), (RESNET18, 4.0)], ids=["mlp", "resnet18"])
 def test_killed_at_random_moments_it_ends_with_the_same_numbers(config, longest, tmp_path):
+    few = separable(classes=4, per_class=60, size=8)  # a step of ResNet18 takes a tenth of a second
+    config = {"data": write_npz(tmp_path / "few.npz", few)} | config
     straight = focil.run(focil.Benchmark(**config), out=tmp_path / "straight")
     out, chance = tmp_path / "killed", time.time_ns() % 1000
     answer = subprocess.run(
@@ -264,7 +267,7 @@ def test_an_own_backbone_must_be_asked_for_and_given(tmp_path, data):
 
 def test_a_folder_that_cannot_be_created_is_explained(tmp_path, data):
     (tmp_path / "file").write_text("")
-    with pytest.raises(focil.RunError, match="--out"):
+    with pytest.raises(FolderError, match="--out"):
         Run(tmp_path / "file" / "run", small_benchmark(), data=data)
 
 

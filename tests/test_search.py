@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focil.search import Candidate, Halving
+from focil.search import Candidate, DivergedError, Halving
 from focil.trainer import Learners
 
 
@@ -30,6 +30,9 @@ class Script(Learners):
         scores = tuple(torch.tensor(table[self.alive, self.steps]) for table in (self.accuracy, self.loss))
         self.steps += 1
         return scores
+
+    def finite(self):
+        return [bool(np.isfinite(self.loss[i, : self.steps]).all()) for i in self.alive]
 
     def keep(self, which):
         assert list(which) == sorted(which) and which
@@ -200,9 +203,24 @@ def test_a_broken_candidate_never_wins_by_chance():
     assert search(accuracy, loss)[0] == 1
 
 
-def test_nothing_but_broken_candidates_still_gives_one():
-    winner, _, _ = search(constant([0.5, 0.5], 6), constant([np.nan, np.nan], 6))
-    assert winner in (0, 1)
+def test_a_broken_candidate_is_dropped_at_once_and_named():
+    accuracy, loss = constant([0.6, 0.5, 0.4, 0.3], 12), constant([0.7] * 4, 12)
+    loss[0, 2:] = np.inf
+    winner, candidates, _ = search(accuracy, loss, first_rung=4)
+    assert winner == 1 and [candidate.diverged for candidate in candidates] == [True, False, False, False]
+    assert len(candidates[0].accuracy) == 3
+    assert [len(candidate.accuracy) for candidate in candidates[1:]] == [
+        12,
+        8,
+        4,
+    ]  # halved as if it were there
+
+
+def test_where_all_are_broken_the_rates_that_were_tried_are_named():
+    with pytest.raises(
+        DivergedError, match=r"with every candidate, after 1 batches.*rates tried were 0.1, 0.2"
+    ):
+        search(constant([0.5, 0.5], 6), constant([np.nan, np.nan], 6))
 
 
 # One group or many

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from focil import backbones
 from focil.expert import masked_weights
 from focil.masks import Ledger
-from focil.trainer import Learners, Sgd, Start, in_turns
+from focil.trainer import HEAD, Learners, Sgd, Start, in_turns
 
 SHAPE = (1, 6, 6)
 
@@ -81,7 +81,7 @@ def test_nothing_outside_the_new_connections_moves_by_a_bit():
 def test_the_step_is_torchs_sgd_on_the_new_connections():
     sgd = Sgd(momentum=0.9, weight_decay=0.01, averaging=0.0, label_smoothing=0.1)
     store, (mask,), learners = setup([0.3], [0.05], sgd)
-    head = {slot.name: slot.leaf for slot in learners._slots}["head"][0].detach().clone().requires_grad_()
+    head = {slot.name: slot.leaf for slot in learners._slots}[HEAD][0].detach().clone().requires_grad_()
     weights = {name: w.requires_grad_() for name, w in masked_weights(store, mask).items()}
     optimiser = torch.optim.SGD(
         [*weights.values(), head], lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01

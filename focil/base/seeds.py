@@ -5,13 +5,16 @@ keeps exactly the most negative weights and the network stays at chance. Here th
 a stream is asked for by its purpose.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 
 # The position of a purpose is part of every stream: append, never reorder.
 PURPOSES = tuple(
     "class order, sample order, initial weights, head, masks, augmentation, batch groups, held batches, "
-    "patches, trials, trial weights, trial masks, test crops".split(", ")
+    "patches, trials, trial weights, trial masks, test crops, dropout".split(", ")
 )
 
 
@@ -43,3 +46,17 @@ def raw_bits(seed: int, purpose: str, *keys: int, count: int) -> np.ndarray:
     Raw words stay the same across library versions; the distributions built on them need not.
     """
     return np.random.Philox(sequence(seed, purpose, *keys)).random_raw(count)
+
+
+@contextmanager
+def as_torchs_own(seed: int, purpose: str, *keys: int, device: str | torch.device = "cpu") -> Iterator[None]:
+    """torch's global generators on a stream of their own inside, and as they were afterwards.
+
+    For what draws from them without asking: initial weights, and dropout in a network of a user's own.
+    """
+    devices = [device] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(torch_seed(seed, purpose, *keys))
+        if devices:
+            torch.cuda.manual_seed_all(torch_seed(seed, purpose, *keys))
+        yield

@@ -15,7 +15,7 @@ import numpy as np
 
 from focil.data import image_folder, tiny_imagenet
 from focil.data.download import data_root, fetch, user_cache, writable_folder
-from focil.data.errors import DataError, existing_folder
+from focil.data.errors import DataError, existing_folder, own_path
 from focil.data.formats import (
     KEYS,
     OPTIONAL_KEYS,
@@ -189,6 +189,8 @@ def load(
             "call."
         )
     name = str(name)
+    if image_size is not None and type(image_size) is not int:
+        raise DataError(f"image_size is {image_size!r}; expected a whole number of pixels")
     family = "tiny-imagenet" if TINY.fullmatch(name) else FOLDER if _is_folder(name) else name
     entry = _CATALOGUE.get(family, _Entry((), ()))
     arrays, checksum = _arrays(name, root, image_size)
@@ -215,9 +217,7 @@ def _arrays(
 ) -> tuple[Mapping[str, np.ndarray], str | None]:
     if _is_folder(name):
         folder = (
-            image_folder.find(name, (_root(root), user_cache()))
-            if name == FOLDER
-            else Path(name).expanduser()
+            image_folder.find(name, (_root(root), user_cache())) if name == FOLDER else own_path(name, "data")
         )
         return image_folder.read(folder, image_folder.SIZE if image_size is None else image_size), None
     if image_size is not None:
@@ -226,7 +226,7 @@ def _arrays(
             f"expected {FOLDER} or the path of a folder. Remove image_size from the params file or the call."
         )
     if _is_path(name):
-        return read_npz(Path(name).expanduser())
+        return read_npz(own_path(name, "data"))
     if name == "digits":
         return _digits(), None
     if name not in NAMES and not TINY.fullmatch(name):

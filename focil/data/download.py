@@ -7,7 +7,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from focil.base.files import why_unwritten
-from focil.data.errors import DataError, existing_folder
+from focil.data.errors import DataError, existing_folder, own_path
 
 RETRIES = 2  # after a transfer that broke off
 user_cache = partial(user_cache_path, "focil", appauthor=False)  # such as ~/.cache/focil
@@ -19,7 +19,7 @@ def data_root() -> Path:
     The one FOCIL_DATA names, which must exist, else the user's cache.
     """
     given = os.environ.get("FOCIL_DATA", "").strip()
-    return existing_folder(Path(given).expanduser(), "FOCIL_DATA") if given else user_cache()
+    return existing_folder(own_path(given, "FOCIL_DATA"), "FOCIL_DATA") if given else user_cache()
 
 
 def writable_folder(root: Path) -> Path:
@@ -32,8 +32,7 @@ def writable_folder(root: Path) -> Path:
     except OSError as error:
         raise DataError(
             f"Nothing can be kept: {root} cannot be written to and {user_cache()} cannot be created "
-            f"({error}); "
-            "expected one that can. Set FOCIL_DATA to a folder that can be written to."
+            f"({error}); expected one that can. Set FOCIL_DATA to a folder that can be written to."
         ) from error
     return user_cache()
 

@@ -30,6 +30,7 @@ DAMAGE = (
     EOFError,
     RuntimeError,
     MemoryError,
+    OverflowError,
     SyntaxError,
     zipfile.BadZipFile,
     zlib.error,

@@ -104,6 +104,11 @@ def _classes(part: Path) -> dict[str, list[Path]]:
 def _images(folder: Path) -> list[Path]:
     listed = _listed(folder)
     found = [path for path in listed if path.suffix.lower() in SUFFIXES]
+    if odd := [path for path in found if not path.is_file()]:
+        raise DataError(
+            f"{odd[0]} is called like an image but is no file (a folder, a pipe, or a link to nothing); "
+            "expected images. Remove it, or rename it."
+        )
     if not found:
         raise DataError(
             f"{folder} holds no image ({_some(listed)}); expected at least one of a class in each part, "
@@ -173,6 +178,16 @@ def _decode_all(images: np.ndarray, paths: list[Path], bar: tqdm) -> None:
             bar.update()
 
 
+def _in_colour(image: Image.Image) -> Image.Image:
+    """In RGB, 8 bits: 16 bits are scaled down, and what is transparent lies on white."""
+    if image.mode.startswith("I;16"):  # convert() would clip it to white
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
 def _decoded(path: Path, size: int) -> np.ndarray:
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -180,7 +195,7 @@ def _decoded(path: Path, size: int) -> np.ndarray:
                 min(image.size) * size / round(size * SHORTER)
             )  # of the square in the middle, in pixels of the file
             left, top = ((length - side) / 2 for length in image.size)
-            square = image.convert("RGB").resize(
+            square = _in_colour(image).resize(
                 (size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side)
             )
             return np.asarray(square)

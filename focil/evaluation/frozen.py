@@ -3,6 +3,8 @@
 Every image is scored once, and that they do not change is verified.
 """
 
+import hashlib
+import json
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -139,10 +141,18 @@ class FrozenEvaluation(Evaluation):
         """As `Evaluation.state`, and the scores so far. `first` is kept with the experts."""
         return super().state() | {"logits": torch.from_numpy(self.logits)}
 
+    def digest(self) -> str:
+        """SHA-256 of the scores and rows so far: what a checkpoint says of the file beside it."""
+        digest = hashlib.sha256(json.dumps(self.rows, sort_keys=True).encode())
+        digest.update(np.ascontiguousarray(self.logits).tobytes())
+        return digest.hexdigest()
+
     def load(self, state: dict, done: int) -> None:
         """As `Evaluation.load`; scores of later experts are dropped too."""
         super().load(state, done)
         self.logits = state["logits"].numpy()[:, :done]
+        if self.logits.shape != (len(self.task), done, self.stream.order.shape[1]):
+            raise ValueError(f"scores have the shape {self.logits.shape}")
 
     def _evidence(self, method: Experts, chosen: np.ndarray) -> dict[str, Evidence]:
         if method.router is None:

@@ -89,6 +89,6 @@ def save(picture: Picture, path: Path) -> Path:
 
 
 def show(picture: Picture) -> None:
-    """Display the picture in a notebook, with its alternative text, which `site.pages` keeps (of
-    nbconvert's templates `classic` and `basic` do, `lab` does not)."""
+    """Display the picture in a notebook, with its alternative text, which `reports.pages` keeps
+    (of nbconvert's templates `classic` and `basic` do, `lab` does not)."""
     display(Image(data=png(picture), format="png", alt=picture.alt))

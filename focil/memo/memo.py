@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from focil.base import seeds
 from focil.memo import split
 from focil.memo.method import Offline
 from focil.memo.networks import widened
@@ -31,7 +32,7 @@ class Memo(Offline):
         return GrowingNet(parts)
 
     def _grow(self, task: int) -> None:
-        with self._seeded("head", task):
+        with seeds.as_torchs_own(self.seed, "head", task):
             self.net.widen(self.sizes[task], freeze_shared=self.options.shared_blocks == "frozen")
         self.net.to(self.device)
 

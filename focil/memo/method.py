@@ -4,7 +4,6 @@ Several epochs over a task's images and the stored exemplars, and checkpoints be
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -152,7 +151,7 @@ class Offline:
 
     def _grow(self, task: int) -> None:
         """Make room for the task's classes."""
-        with self._seeded("head", task):
+        with seeds.as_torchs_own(self.seed, "head", task):
             self.net.widen(self.sizes[task])
         self.net.to(self.device)
 
@@ -194,18 +193,14 @@ class Offline:
             watch.load(self._watch_state)
         batches = -(-len(images) // options.batch_size)
         for epoch in range(self.epoch, plan.epochs):
-            for number, (part, answers) in enumerate(self._batches(images, labels, epoch)):
-                for group in optimiser.param_groups:
-                    group["lr"] = plan.rate(epoch + number / batches)
-                self.net.training_mode()
-                with torch.autocast(
-                    self.device.type, torch.bfloat16, enabled=options.precision == "bfloat16"
-                ):
-                    loss = self._loss(part, answers)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                watch.step()
-                optimiser.step()
+            # A network of a user's own may have dropout, which draws from torch's own generator.
+            with seeds.as_torchs_own(self.seed, "dropout", self.done, epoch, device=self.device):
+                for number, (part, answers) in enumerate(self._batches(images, labels, epoch)):
+                    for group in optimiser.param_groups:
+                        group["lr"] = plan.rate(epoch + number / batches)
+                    loss = self._step(part, answers, optimiser)
+                    watch.step()
+                    optimiser.step()
             if not torch.isfinite(loss):
                 raise FocilError(
                     f"training diverged: the loss of task {self.done} is no number after epoch {epoch + 1}; "
@@ -217,6 +212,16 @@ class Offline:
             on_epoch()
         self.report.append(watch.report())
         self._optimiser_state = self._watch_state = None
+
+    def _step(self, images: Tensor, labels: Tensor, optimiser: torch.optim.Optimizer) -> Tensor:
+        """The loss of a batch, and its gradients."""
+        self.net.training_mode()
+        in_half = self.options.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_half):
+            loss = self._loss(images, labels)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        return loss
 
     def _batches(self, images: Tensor, labels: Tensor, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch: normalised, augmented images (B, C, H, W), channels last, and labels (B,)."""
@@ -260,13 +265,6 @@ class Offline:
         ):
             parts = (part.contiguous(memory_format=torch.channels_last) for part in images.split(CHUNK))
             return torch.cat([function(part).float() for part in parts])
-
-    @contextmanager
-    def _seeded(self, purpose: str, task: int) -> Iterator[None]:
-        """torch's global generator on a stream of its own inside, and as it was afterwards."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seeds.torch_seed(self.seed, purpose, task))
-            yield
 
     def _blocks_parameters(self) -> list[nn.Parameter]:
         return [p for block in self.net.blocks() for p in block.parameters()]

@@ -15,7 +15,7 @@ DECAY = {FIRST: 5e-4, LATER: 2e-4}  # weight decay
 
 
 class OfflineOptions(BaseModel):
-    """How every offline method trains: what a params file may say under `memo: training:`."""
+    """How every offline method trains: what a params file may say under `memory: training:`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

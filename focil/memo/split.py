@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
@@ -137,8 +136,7 @@ def build(
             "image shape to an nn.Sequential"
         )
     chosen = NETWORKS[network] if isinstance(network, str) else Network(network, "")
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seeds.torch_seed(seed, "initial weights"))
+    with seeds.as_torchs_own(seed, "initial weights"):
         whole = chosen.build(image_shape)
     return cut(whole, chosen.last_shared if last_shared is None else last_shared, image_shape)
 

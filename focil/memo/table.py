@@ -21,7 +21,7 @@ OFFLINE: dict[str, type[Offline]] = {
     "memo": Memo,
     "joint": Joint,
 }
-ONLINE = "focil"  # reads each image once; see `methods.focil`
+ONLINE = "focil"  # reads each image once; see `focil.method`
 NAMES = (*OFFLINE, ONLINE)
 TITLES = {name: method.title for name, method in OFFLINE.items()} | {ONLINE: "FOCIL"}
 

@@ -10,7 +10,8 @@ from tabulate import tabulate
 
 from focil.base.words import in_percent
 from focil.evaluation.metrics import mean_interval
-from focil.runs.records import Record, ResultsError, read
+from focil.runs.records import Record, read
+from focil.runs.results import ResultsError
 
 Format = Literal["csv", "latex", "markdown"]
 FORMATS: tuple[Format, ...] = ("csv", "latex", "markdown")
@@ -46,9 +47,8 @@ def compare(one: Path, other: Path) -> str:
         if values[0] != values[1]:
             raise ResultsError(
                 f"{one.name} and {other.name} cannot be compared: {what} is {values[0]!r} there and "
-                f"{values[1]!r} "
-                "here, so their accuracies answer different questions. Run one of them again on the other's "
-                "terms."
+                f"{values[1]!r} here, so their accuracies answer different questions. Run one of them again "
+                "on the other's terms."
             )
     theirs = {record.key: record for record in second}
     pairs = [(record, theirs[record.key]) for record in first if record.key in theirs]

@@ -1,6 +1,5 @@
 """The published numbers: outputs/reference, made from finished runs and small enough for git."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from focil.figures.cost import cost
 from focil.memo.account import MIB
 from focil.memo.table import TITLES
 from focil.runs.params import Benchmark
-from focil.runs.results import RESULT, answerer_bytes, memory_points, read_results, summary
+from focil.runs.results import RESULT, answerer_bytes, memory_points, read_result, read_results, summary
 from focil.studies import memory
 from focil.studies.audit.audit import MEASURES
 from focil.studies.audit.shortcuts import DESCRIBED
@@ -93,11 +92,7 @@ def _readme(reference: Path) -> str:
     parts = [HEAD]
     for folder in sorted(path for path in reference.iterdir() if path.is_dir()):
         study = folder / RESULT
-        parts.append(
-            _study_section(json.loads(study.read_text(encoding="utf-8")))
-            if study.exists()
-            else _section(folder)
-        )
+        parts.append(_study_section(read_result(study)) if study.exists() else _section(folder))
     return "\n".join(parts)
 
 

@@ -3,9 +3,11 @@
 Outputs/NAME/seed-K/ with notebook, HTML, figures and result.json.
 """
 
-import json
+import atexit
+import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +21,16 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
 from focil.base.errors import FocilError
-from focil.base.files import atomic_path
+from focil.base.files import WriteError, atomic_path, why_unwritten
+from focil.base.locks import FolderError, locked, usable
 from focil.base.places import shipped
 from focil.reports import pages
 from focil.runs.params import Benchmark, read_params
 from focil.runs.params_files import find
-from focil.runs.results import RESULT
+from focil.runs.results import RESULT, ResultsError, read_result
+from focil.runs.sources import load_data
+
+SOCKETS = "focil-kernel-"  # how folders of kernels' sockets begin; the number of the process follows
 
 
 class ReproduceError(FocilError):
@@ -32,11 +38,35 @@ class ReproduceError(FocilError):
 
 
 class IpcKernelManager(AsyncKernelManager):
-    """Starts kernels over IPC sockets: kernels started side by side collide on TCP ports."""
+    """Starts kernels over IPC sockets: kernels started side by side collide on TCP ports.
+
+    Each has a folder of its own for its sockets, in the machine's folder for temporary files. A process that
+    is killed cannot clear up, so the next one does it.
+    """
 
     @default("transport")
     def _default_transport(self) -> str:
         return "tcp" if sys.platform == "win32" else "ipc"
+
+    @default("connection_file")
+    def _default_connection_file(self) -> str:
+        place = Path(tempfile.gettempdir())
+        for left in place.glob(f"{SOCKETS}*"):
+            if not _alive(int(left.name.split("-")[2])):
+                shutil.rmtree(left, ignore_errors=True)
+        folder = tempfile.mkdtemp(prefix=f"{SOCKETS}{os.getpid()}-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return str(Path(folder) / "kernel.json")
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 @dataclass(frozen=True)
@@ -65,22 +95,37 @@ def reproduce(params: str | Path, outputs: Path, wish: Wish) -> Path:
     as .part.ipynb.
     """
     benchmark = benchmark_of(find(params), wish)
+    benchmark.must_run_here()
     folder = outputs / benchmark.name
     if benchmark.is_study:
         jobs = {folder: {"seeds": list(wish.seeds)}}
     else:
         jobs = {folder / f"seed-{seed}": {"seed": seed} for seed in wish.seeds}
-    for out in jobs if wish.changes and not wish.fresh else ():
-        _refuse_collision(out, benchmark)
+    for out in jobs:
+        usable(out)
+        if wish.fresh and out.is_symlink():
+            raise FolderError(
+                f"{out} is a link, which --fresh does not follow; delete it, or what it leads to"
+            )
+        if wish.changes and not wish.fresh:
+            _refuse_collision(out, benchmark)
     for out, which in jobs.items():
-        if wish.fresh and out.exists():
+        with locked(out, "notebook"):
+            _run(benchmark, out, which, wish.fresh)
+    return folder
+
+
+def _run(benchmark: Benchmark, out: Path, which: dict, fresh: bool) -> None:
+    try:
+        if fresh and out.exists():
             shutil.rmtree(out)
         if is_complete(out, benchmark, which):
             print(f"{out}: complete, nothing to do (--fresh runs it again)", flush=True)
         else:
             parameters = {"config": benchmark.model_dump(mode="json"), "out": str(out.resolve())} | which
             execute(shipped("notebooks") / f"{benchmark.notebook}.ipynb", out, parameters)
-    return folder
+    except OSError as error:
+        raise WriteError(why_unwritten(out, error)) from error
 
 
 def benchmark_of(params: Path, wish: Wish) -> Benchmark:
@@ -94,8 +139,7 @@ def benchmark_of(params: Path, wish: Wish) -> Benchmark:
 
 def _refuse_collision(out: Path, benchmark: Benchmark) -> None:
     """Raise ReproduceError where results of other settings lie in the way of changed ones."""
-    path = out / RESULT
-    if path.exists() and not benchmark.is_same(json.loads(path.read_text(encoding="utf-8"))["benchmark"]):
+    if (out / RESULT).exists() and not benchmark.is_same(read_result(out / RESULT)["benchmark"]):
         raise ReproduceError(
             f"{out} holds results of other settings; with --set, give the new ones a name of their own: "
             f"--name {benchmark.name}-2 (or --fresh, which deletes what is there)"
@@ -103,17 +147,22 @@ def _refuse_collision(out: Path, benchmark: Benchmark) -> None:
 
 
 def is_complete(out: Path, benchmark: Benchmark, which: dict) -> bool:
-    """Whether a folder holds the whole result of exactly this benchmark and seed or seeds (the number of
-    threads may differ)."""
-    if not all(
-        (out / name).exists()
-        for name in (RESULT, f"{benchmark.notebook}.ipynb", f"{benchmark.notebook}.html")
+    """Whether a folder holds the whole result of exactly this benchmark, data, and seed or seeds.
+
+    The number of threads may differ. A result that cannot be read is none.
+    """
+    names = (RESULT, f"{benchmark.notebook}.ipynb", f"{benchmark.notebook}.html")
+    if not all((out / name).is_file() for name in names):
+        return False
+    try:
+        result = read_result(out / RESULT)
+    except ResultsError:
+        return False
+    if not benchmark.is_same(result["benchmark"]) or any(
+        result.get(key) != value for key, value in which.items()
     ):
         return False
-    result = json.loads((out / RESULT).read_text(encoding="utf-8"))
-    return benchmark.is_same(result["benchmark"]) and all(
-        result.get(key) == value for key, value in which.items()
-    )
+    return load_data(benchmark).checksum == result["provenance"]["data"]["sha256"]
 
 
 def execute(template: Path, out: Path, parameters: dict) -> None:

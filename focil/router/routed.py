@@ -23,8 +23,10 @@ class RoutedOptions(FocilOptions):
     router: Literal["patches", "none"] = Field(
         "patches", description="what finds an image's task beside the experts"
     )
-    router_megabytes: float = Field(10, gt=0, description="MB (10^6 bytes) that all of the router may take")
-    router_cells: int = Field(2, ge=1, description="the router pools an image to cells x cells")
+    router_megabytes: float = Field(
+        10, gt=0, le=100_000, description="MB (10^6 bytes) that all of the router may take"
+    )
+    router_cells: int = Field(2, ge=1, le=64, description="the router pools an image to cells x cells")
     router_mirror: bool = Field(False, description="for the router, a mirrored image shows the same thing")
 
 

@@ -18,6 +18,7 @@ from focil.runs.params_files import (
     BACKBONE,
     METHODS,
     NETWORK,
+    STUDIES,
     BenchmarkError,
     extended,
     joined,
@@ -34,7 +35,7 @@ SHORTCUTS: tuple[Shortcut, ...] = get_args(Shortcut)  # of the released code, se
 class Section(BaseModel):
     """A part of a params file; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class AuditOptions(Section):
@@ -114,13 +115,18 @@ class Benchmark(Section):
     development: bool = Field(
         False, description="test on the last 10 % of each class's training images, for making choices"
     )
-    tasks: int = Field(ge=1)
+    tasks: int = Field(ge=1, le=100_000)
     class_order: Literal["natural", "shuffled"] = "natural"
-    crop: int = Field(0, ge=0, description="padding in pixels before a random crop of training images")
+    crop: int = Field(
+        0, ge=0, le=256, description="padding in pixels before a random crop of training images"
+    )
     flip: bool = Field(False, description="random horizontal flip of training images")
-    batch_size: int = Field(10, ge=1)
+    batch_size: int = Field(10, ge=1, le=100_000)
     held_batches: int = Field(
-        50, ge=1, description="last batches of a task that are held while it passes, counted as memory"
+        50,
+        ge=1,
+        le=1_000_000,
+        description="last batches of a task that are held while it passes, counted as memory",
     )
     backbone: Literal["mlp", "resnet18", "own"] = Field(
         BACKBONE, description="own: a module that is handed over in Python"
@@ -138,7 +144,7 @@ class Benchmark(Section):
     device: Literal["cpu", "cuda"] = Field(
         default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu"
     )
-    threads: int = Field(default_factory=lambda: available_cores(), ge=1)
+    threads: int = Field(default_factory=lambda: available_cores(), ge=1, le=1024)
 
     def __init__(self, /, **values):
         values = extended(values, shipped("params"))
@@ -167,6 +173,14 @@ class Benchmark(Section):
             return Benchmark.recorded(recorded).model_copy(update={"threads": self.threads}) == self
         except BenchmarkError:
             return False
+
+    def must_run_here(self) -> None:
+        """Raise BenchmarkError where this machine lacks the device that is asked for."""
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise BenchmarkError(
+                "device is cuda, but torch finds no GPU on this machine; leave device out, or say cpu, or "
+                "install a build of torch that fits the GPU"
+            )
 
     def trains_as(self, recorded: Mapping[str, Any]) -> bool:
         """Whether the same training under a recorded benchmark gives the same numbers.
@@ -229,6 +243,10 @@ def read_params(path: str | Path, changes: Mapping[str, Any] | None = None, **ov
 
 
 def _check_studies(benchmark: Benchmark) -> None:
+    if len(named := [name for name in STUDIES if getattr(benchmark, name)]) > 1:
+        raise BenchmarkError(
+            f"{' and '.join(named)} are two studies; keep one, and give the other a file of its own"
+        )
     if benchmark.audit and (benchmark.audit.first_tasks or 0) > benchmark.tasks:
         raise BenchmarkError(
             f"'audit.first_tasks' is {benchmark.audit.first_tasks}, but there are {benchmark.tasks} tasks; "

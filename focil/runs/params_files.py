@@ -18,6 +18,7 @@ STUDIES = (
     "memory",
     "layers",
 )  # keys of a params file, each a notebook that reads all seeds together
+LARGEST = 100_000  # bytes of a params file
 NETWORK = "resnet32"  # of an offline method, unless a file names another one
 METHODS = ("finetune", "replay", "icarl", "wa", "der", "memo", "joint", "focil")  # of the study of memory
 BACKBONE = "mlp"  # of FOCIL, unless a file names another one
@@ -79,8 +80,7 @@ def extended(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     if "extends" in base:
         raise BenchmarkError(
             f"'extends' is {name!r}, which extends {base['extends']!r} in turn; name that one and write the "
-            "rest "
-            "out"
+            "rest out"
         )
     return joined(base, {key: value for key, value in config.items() if key != "extends"})
 
@@ -145,9 +145,36 @@ def _are_sections(*values: Any) -> bool:
     return all(isinstance(value, Mapping) for value in values)
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain values only: a key twice, or an alias (which can make a small file huge), is an error."""
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.constructor.ConstructorError(
+                None,
+                None,
+                f"the alias *{event.anchor} is not supported; write its value out",
+                event.start_mark,
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands here twice; keep one", key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
+
+
 def _config(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.is_file() and path.stat().st_size > LARGEST:
+            raise BenchmarkError(f"{path} has {path.stat().st_size:,} bytes; params have {LARGEST:,} at most")
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
     except OSError as error:
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
         raise BenchmarkError(
@@ -159,13 +186,11 @@ def _config(path: Path) -> dict[str, Any]:
         found = list(content) if isinstance(content, dict) else type(content).__name__
         raise BenchmarkError(
             f"{path} must hold exactly one top-level key, `config:`, with the benchmark below it; found "
-            f"{found}. "
-            "Seeds and folders belong on the command line (--seed, --out)."
+            f"{found}. Seeds and folders belong on the command line (--seed, --out)."
         )
     if odd := [key for key in content["config"] if not isinstance(key, str)]:
         raise BenchmarkError(
             f"{path}: unknown key {odd[0]!r}; keys are words (YAML reads an unquoted on, yes or 1 as "
-            "something "
-            "else)"
+            "something else)"
         )
     return content["config"]

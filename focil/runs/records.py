@@ -4,21 +4,22 @@ comparisons read.
 Without torch, so that the command line answers at once.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from focil.base.errors import FocilError
 from focil.evaluation.metrics import mean_interval
 from focil.evaluation.names import split
 from focil.runs.params_files import kind_of
-from focil.runs.results import RESULT, answerer_bytes, read_results
-
-
-class ResultsError(FocilError):
-    """Results that are not there, or that cannot be read together as asked; the message says what to do."""
+from focil.runs.results import (
+    RESULT,
+    ResultsError,
+    answerer_bytes,
+    meant_as_result,
+    read_result,
+    read_results,
+)
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,20 @@ def read(folder: Path) -> tuple[list[Record], dict[str, Any]]:
     folder: outputs/NAME. Raises ResultsError where nothing is finished.
     """
     if (folder / RESULT).is_file():
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        result = read_result(folder / RESULT)
         makers = {"audit": _arms, "memory": _trainings, "layers": _last}
-        return list(makers[kind_of(result["benchmark"])](folder.name, result)), result
+        with meant_as_result(folder / RESULT):
+            return list(makers[kind_of(result["benchmark"])](folder.name, result)), result
     results = read_results(folder)
     if not results:
         there = sorted({path.parent.name for path in folder.parent.glob(f"*/{RESULT}")})
         there += sorted({path.parents[1].name for path in folder.parent.glob(f"*/seed-*/{RESULT}")})
         raise ResultsError(
             f"{folder} holds no finished run; there are {', '.join(there) or 'none'} in {folder.parent}. "
-            "Start one "
-            f"with: focil run {folder.name}"
+            f"Start one with: focil run {folder.name}"
         )
-    return list(_accuracies(folder.name, results)), results[0]
+    with meant_as_result(folder):
+        return list(_accuracies(folder.name, results)), results[0]
 
 
 def _accuracies(name: str, results: list[dict]) -> Iterator[Record]:

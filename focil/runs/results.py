@@ -2,17 +2,60 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from focil.base.errors import FocilError
 from focil.evaluation.metrics import mean_interval
 
 RESULT = "result.json"
 
 
+class ResultsError(FocilError):
+    """Results that are not there, or cannot be read as asked; the message says what to do."""
+
+
+@contextmanager
+def meant_as_result(path: Path) -> Iterator[None]:
+    """Inside, what a file holds is used as it should be; whatever it is instead becomes a ResultsError."""
+    try:
+        yield
+    except FocilError:
+        raise
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        OSError,
+        RecursionError,
+    ) as error:
+        raise ResultsError(
+            f"{path} cannot be read ({type(error).__name__}): it was cut short, altered, or is no result of "
+            "focil. Restore it, or run its benchmark again: what was trained is kept, so that takes seconds."
+        ) from None
+
+
+def read_result(path: Path) -> dict:
+    """The content of a result.json. Raises ResultsError for a file that no run of focil has finished."""
+    with meant_as_result(path):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        (
+            result["benchmark"]["name"],
+            result["seeds" if "seeds" in result else "seed"],
+        )  # or it is something else
+    return result
+
+
 def read_results(folder: Path) -> list[dict]:
-    """The results below a benchmark's folder, outputs/NAME/seed-*/result.json, by seed."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob(f"seed-*/{RESULT}")]
-    return sorted(found, key=lambda result: result["seed"])
+    """The results below a benchmark's folder, outputs/NAME/seed-*/result.json, by seed.
+
+    Raises ResultsError.
+    """
+    found = [read_result(path) for path in folder.glob(f"seed-*/{RESULT}")]
+    with meant_as_result(folder):
+        return sorted(found, key=lambda result: result["seed"])
 
 
 def summary(results: list[dict]) -> Iterator[tuple[str, float, float | None]]:

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from focil import backbones
 from focil.base import progress
 from focil.base.errors import FocilError
 from focil.base.files import atomic_path
+from focil.base.locks import lock, usable
 from focil.base.words import in_percent
 from focil.data.datasets import Dataset
 from focil.data.stream import Task, normalise
@@ -27,6 +29,17 @@ from focil.runs.results import RESULT
 from focil.runs.sources import load_data, open_stream
 
 CHECKPOINT, SCORES = "experts.pt", "scores.pt"
+CHECKPOINT_KEYS = {
+    "benchmark",
+    "seed",
+    "data",
+    "classes",
+    "image_shape",
+    "normalisation",
+    "done",
+    "method",
+    "first",
+}
 CURVE_POINTS = 40  # points kept of each candidate's curve
 
 
@@ -52,6 +65,9 @@ class Run:
         data: Dataset | None = None,
         backbone: backbones.Factory | None = None,
     ):
+        benchmark.must_run_here()
+        if type(seed) is not int or not 0 <= seed < 2**63:
+            raise RunError(f"seed is {seed!r}; seeds are whole numbers: 0, 1, 2, ...")
         self.out, self.benchmark, self.seed = Path(out), benchmark, seed
         torch.set_num_threads(benchmark.threads)
         if data is None:
@@ -67,6 +83,7 @@ class Run:
         self.seconds = {"train": 0.0, "evaluate": 0.0}
         self.done = 0
         self._make_folder()
+        self._lock = lock(self.out, "run")  # let go when this process ends
         if (self.out / CHECKPOINT).exists():
             self._resume()
 
@@ -106,6 +123,7 @@ class Run:
             "first": self.evaluation.first,
             "probe_images": self.evaluation.probe_images,
             "router_scores": router_scores(self.method, self.stream.prepare(self.evaluation.probe_images)),
+            "scores": self.evaluation.digest(),
         }
         # Scores first: if a kill comes between the two, they know one task too many, which is dropped on
         # resuming.
@@ -146,20 +164,28 @@ class Run:
         }
 
     def _resume(self) -> None:
-        state = read_file(self.out / CHECKPOINT)
+        state = read_checkpoint(self.out / CHECKPOINT)
         mine, theirs = self._identity(), {key: state[key] for key in self._identity()}
         same_threads = theirs["benchmark"].get("threads") == self.benchmark.threads
         same_benchmark = same_threads and self.benchmark.is_same(theirs["benchmark"])
         if not same_benchmark or any(mine[key] != theirs[key] for key in ("seed", "data")):
             raise RunError(
                 f"{self.out} holds a checkpoint of another run ({_differences(mine, theirs)}). Choose "
-                "another folder or name, use the same settings to continue it, or start over with --fresh, "
-                "which deletes it."
+                "another folder or name, use the same settings to continue it, or start over: delete it, or "
+                "with --fresh on the command line."
             )
-        self.method.load(state["method"])
-        self.done, self.seconds = state["done"], state["seconds"]
-        self.evaluation.load(read_file(self.out / SCORES), self.done)
-        self.evaluation.first = list(state["first"])
+        with meant_as_checkpoint(self.out / CHECKPOINT):
+            self.method.load(state["method"])
+            self.done, self.seconds = state["done"], state["seconds"]
+        with meant_as_checkpoint(self.out / SCORES):
+            self.evaluation.load(read_file(self.out / SCORES), self.done)
+            self.evaluation.first = list(state["first"])
+            scores = self.evaluation.digest()
+        if state.get("scores", scores) != scores:  # files of earlier versions have no digest
+            raise RunError(
+                f"{self.out / SCORES} holds other scores than those that were saved with {CHECKPOINT}: it "
+                "was cut short or altered. Restore it from a copy, or start over with --fresh."
+            )
 
     def _verify(self) -> dict:
         if self.own_backbone is None:
@@ -171,6 +197,7 @@ class Run:
         return {"process": "same", "experts": verify_folder(self.out, self.own_backbone), "equal": True}
 
     def _make_folder(self) -> None:
+        usable(self.out)
         try:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -266,21 +293,49 @@ def read_file(path: Path) -> dict:
         ) from None
 
 
+def read_checkpoint(path: Path) -> dict:
+    """What `Run.save` wrote. Raises RunError for anything else."""
+    state = read_file(path)
+    whole = isinstance(state, dict) and state.keys() >= CHECKPOINT_KEYS
+    if not (whole and isinstance(state["benchmark"], dict)):
+        raise RunError(
+            f"{path} is no checkpoint of a run of focil; start over with --fresh, or restore it from a copy"
+        )
+    if "router_scores" not in state:
+        raise RunError(
+            f"{path.parent} was made by a version of focil without a router; run it again with --fresh, or "
+            "open it with that version"
+        )
+    return state
+
+
+@contextmanager
+def meant_as_checkpoint(path: Path) -> Iterator[None]:
+    """Inside, what a file holds is used as it should be; whatever it is instead becomes a RunError."""
+    try:
+        yield
+    except FocilError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+        raise RunError(
+            f"{path} holds something else than this run would have saved ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}). Start over with --fresh, or restore it from a copy."
+        ) from None
+
+
 def rebuild(out: str | Path, backbone: backbones.Factory | None = None) -> tuple[Focil, dict]:
     """The method of a run as it was when its last task was saved, and the checkpoint that it was built from.
 
     Masks are regenerated from their seed. Raises RunError for what is not a run's folder, and MaskMismatch.
     """
-    state = read_file(Path(out) / CHECKPOINT)
-    if "router_scores" not in state:
-        raise RunError(
-            f"{out} was made by a version of focil without a router; run it again with --fresh, or open it "
-            "with that version"
-        )
-    benchmark = Benchmark.recorded(state["benchmark"])
-    torch.set_num_threads(benchmark.threads)
-    method = build_method(benchmark, state["seed"], tuple(state["image_shape"]), state["classes"], backbone)
-    method.load(state["method"])
+    path = Path(out) / CHECKPOINT
+    state = read_checkpoint(path)
+    with meant_as_checkpoint(path):
+        benchmark = Benchmark.recorded(state["benchmark"])
+        torch.set_num_threads(benchmark.threads)
+        shape = tuple(state["image_shape"])
+        method = build_method(benchmark, state["seed"], shape, state["classes"], backbone)
+        method.load(state["method"])
     return method, state
 
 
@@ -290,9 +345,12 @@ def verify_folder(out: str | Path, backbone: backbones.Factory | None = None) ->
     Returns the number of experts. Raises ForgettingError, and what `rebuild` raises.
     """
     method, state = rebuild(out, backbone)
-    probes = normalise(state["probe_images"], *state["normalisation"]).to(method.device)
-    equal = verify(method, state["first"], probes)
-    if method.router and not torch.equal(router_scores(method, probes), state["router_scores"]):
+    with meant_as_checkpoint(Path(out) / CHECKPOINT):
+        probes = normalise(state["probe_images"], *state["normalisation"]).to(method.device)
+        equal = verify(method, state["first"], probes)
+        scores = router_scores(method, probes)
+        same = scores is None or torch.equal(scores, state["router_scores"])
+    if not same:
         raise ForgettingError(
             "the router holds its sums but computes other scores; was it saved on another machine or with "
             "another number of threads?"
@@ -323,12 +381,14 @@ def _condensed(candidate: dict, block: int) -> dict:
     learned = len(candidate["accuracy"])
     ends = [min(start + block, learned) for start in range(0, learned, block)]
     curves = {key: _block_means(candidate[key], block) for key in ("accuracy", "loss")}
-    return {"sparsity": candidate["sparsity"], "lr": candidate["lr"]} | curves | {"batches": ends}
+    about = {key: candidate[key] for key in ("sparsity", "lr", "diverged") if key in candidate}
+    return about | curves | {"batches": ends}
 
 
-def _block_means(values: list[float], block: int) -> list[float]:
-    parts = (values[i : i + block] for i in range(0, len(values), block))
-    return [round(sum(part) / len(part), 4) for part in parts]
+def _block_means(values: list[float], block: int) -> list[float | None]:
+    """Means of blocks; None where one is no number, as the last loss of what diverged."""
+    means = (np.mean(values[i : i + block]) for i in range(0, len(values), block))
+    return [round(float(mean), 4) if np.isfinite(mean) else None for mean in means]
 
 
 def _with_total(parts: dict) -> dict:

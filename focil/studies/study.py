@@ -22,6 +22,7 @@ import torch
 from focil.base import progress
 from focil.base.errors import FocilError
 from focil.base.files import atomic_path
+from focil.base.locks import locked, usable
 from focil.runs.params import Benchmark
 from focil.runs.provenance import provenance
 from focil.runs.results import RESULT
@@ -74,6 +75,7 @@ class Study(ABC):
     unit = "training"
 
     def __init__(self, out: str | Path, benchmark: Benchmark, seeds: Sequence[int]):
+        benchmark.must_run_here()
         self.out, self.benchmark, self.seeds = Path(out), benchmark, list(dict.fromkeys(seeds))
         self.data = load_data(benchmark)
         self.identity = {"benchmark": benchmark.model_dump(mode="json"), "data": self.data.checksum}
@@ -99,9 +101,11 @@ class Study(ABC):
 
     def run(self) -> None:
         """Do what is missing, with a bar that shows the remaining time."""
-        missing = self.missing()
-        if not missing:
-            return
+        with locked(usable(self.out), "run"):
+            if missing := self.missing():
+                self._train_all(missing)
+
+    def _train_all(self, missing: list[Job]) -> None:
         workers = min(self.benchmark.threads, len(missing)) if self.benchmark.device == "cpu" else 1
         context = multiprocessing.get_context("spawn")
         total = sum(job.size for job in missing)

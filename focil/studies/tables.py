@@ -3,7 +3,6 @@
 Without torch, see `list`.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,19 +11,21 @@ import numpy as np
 from focil.base.words import in_percent
 from focil.evaluation.metrics import mean_interval
 from focil.runs.params_files import kind_of
-from focil.runs.results import RESULT, read_results, summary
+from focil.runs.results import RESULT, meant_as_result, read_result, read_results, summary
 
 
 def in_lines(folder: Path, seeds: Sequence[int] | None = None) -> str:
     """Final averages of one benchmark over its seeds (those named, or all), or of a study's arms."""
     if (folder / RESULT).exists():
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        return "\n".join(LINES[kind_of(result["benchmark"])](result))
+        result = read_result(folder / RESULT)
+        with meant_as_result(folder / RESULT):
+            return "\n".join(LINES[kind_of(result["benchmark"])](result))
     results = [result for result in read_results(folder) if seeds is None or result["seed"] in seeds]
-    return "\n".join(
-        f"  {name:18} {in_percent(mean, half):>12} %   (n = {len(results)})"
-        for name, mean, half in summary(results)
-    )
+    with meant_as_result(folder):
+        return "\n".join(
+            f"  {name:18} {in_percent(mean, half):>12} %   (n = {len(results)})"
+            for name, mean, half in summary(results)
+        )
 
 
 def arm_lines(result: dict) -> list[str]:

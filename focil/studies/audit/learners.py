@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from focil import backbones
 from focil.expert import Expert, Store, masked_weights
-from focil.trainer import Learners, Sgd, Start
+from focil.trainer import HEAD, Learners, Sgd, Start
 
 TEST_BATCH = 10  # R8: images that are normalised together
 
@@ -80,7 +80,7 @@ class ReleasedLearners(Learners):
 
     def _one(self, tensors: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:
         tensors = dict(tensors)
-        head = tensors.pop("head")
+        head = tensors.pop(HEAD)
         found = backbones.compute_features(self.backbone, tensors | buffers, images, self.sgd.precision)
         if not len(head):
             return found  # R5: logits already
