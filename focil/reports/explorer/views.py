@@ -256,7 +256,8 @@ def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]])
     return (
         '<div style="overflow-x: auto" tabindex="0" role="region" '
         f'aria-label="{html.escape(caption)}"><table class="focil-table">'
-        f"<caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 
