@@ -40,10 +40,10 @@ $(addprefix run-,$(RUNS)): run-%: $(STAMP)
 	  $(if $(filter-out 1,$(JOBS)),--threads $$($(BIN)/python -c 'from focil.runs.params import available_cores as c; print(max(1, c() // min($(JOBS), $(words $(RUNS)))))'))
 
 test: $(STAMP)  ## build the environment and run the tests, the teaching notebooks among them
-	$(BIN)/python -m pytest --nbval tests $(sort $(wildcard notebooks/0*.ipynb))
+	$(BIN)/python -m pytest --nbval --numprocesses logical --maxprocesses 4 --dist loadfile tests $(sort $(wildcard notebooks/0*.ipynb))
 
-fuzz: $(STAMP)  ## hand in 2 000 damaged or impossible files
-	FOCIL_FUZZ=2000 $(BIN)/python -m pytest tests/test_fuzz.py
+fuzz: $(STAMP)  ## hand in 2 000 damaged or impossible files, start 8 runs at once, kill runs 30 times
+	FOCIL_FUZZ=2000 FOCIL_KILLS=30 FOCIL_BESIDE=8 $(BIN)/python -m pytest tests/test_fuzz.py tests/test_storms.py
 
 lint: $(STAMP)  ## check the form of the code (ruff, 110 columns) and the order of the rooms
 	$(BIN)/ruff check .

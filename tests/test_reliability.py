@@ -303,20 +303,6 @@ def test_a_folder_that_cannot_be_written_to_is_explained(tmp_path, capsys):
     assert "could not be written" in error and "Traceback" not in error
 
 
-def test_two_runs_at_the_same_moment_in_one_folder_of_work(tmp_path):
-    config = {"name": "small", "data": "digits", "tasks": 2, "threads": 1, "device": "cpu", "focil": QUICK}
-    (tmp_path / "small.yaml").write_text(yaml.safe_dump({"config": config}))
-    command = [sys.executable, "-m", "focil", "run", "small.yaml", "--quiet", "--seed"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    both = [subprocess.Popen([*command, seed], cwd=tmp_path, env=environment) for seed in ("0", "1")]
-    assert [process.wait(timeout=300) for process in both] == [0, 0]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["outputs", "small.yaml"]
-    for seed in (0, 1):
-        folder = tmp_path / "outputs" / "small" / f"seed-{seed}"
-        alone = focil.run(focil.Benchmark(**config), seed=seed, out=tmp_path / f"alone-{seed}")
-        assert json.loads((folder / "result.json").read_text())["accuracy"] == alone["accuracy"]
-
-
 def test_other_data_under_the_same_path_is_not_called_complete(tmp_path, capsys):
     config = {"name": "small", "data": str(tmp_path / "mine.npz"), "tasks": 3, "threads": 1, "focil": QUICK}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump({"config": config}))
@@ -445,16 +431,6 @@ def test_sixteen_bits_are_scaled_and_what_is_transparent_lies_on_white(tmp_path)
     clear = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
     arrays = read_folder(pictures(tmp_path / "clear", clear.save), 8)
     assert set(np.unique(arrays["x_train"][0])) == {255}
-
-
-# README (row 19)
-
-
-def test_the_readme_s_first_python_has_a_folder_of_its_own():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    default = {"digits-5", "audit-digits", "memo-digits", "layers-digits"}
-    first = text.partition("```python\n")[2].partition("```")[0]
-    assert "outputs/" in first and not any(f"outputs/{name}/" in first for name in default)
 
 
 def test_every_params_file_can_still_be_read():

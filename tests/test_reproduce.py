@@ -198,6 +198,26 @@ def test_every_template_is_inspected_for_its_parameters():
         }
 
 
+def of_one_cell(tmp_path, code):
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), tmp_path / "written.ipynb"
+    )
+    return tmp_path / "written.ipynb"
+
+
+def test_a_folder_for_temporary_files_with_a_long_name_is_no_hindrance(tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 80)
+    long.mkdir()
+    monkeypatch.setattr(reproduce.tempfile, "tempdir", str(long))
+    execute(of_one_cell(tmp_path, "print(1)"), tmp_path / "out", {})
+    assert (tmp_path / "out" / "written.html").exists()
+
+
+def test_a_notebook_whose_process_was_killed_is_explained(tmp_path):
+    with pytest.raises(ReproduceError, match="memory ran out"):
+        execute(of_one_cell(tmp_path, "import os; os.kill(os.getpid(), 9)"), tmp_path / "out", {})
+
+
 # An audit: one notebook for all seeds
 
 AUDIT = """config:

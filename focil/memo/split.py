@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
 from focil import backbones
@@ -100,7 +99,9 @@ def convnet2(image_shape: ImageShape) -> nn.Sequential:
 
 def imagenet_resnet18(image_shape: ImageShape) -> nn.Sequential:
     """torchvision's ResNet18 (7x7 stride-2 stem with max-pooling) without its classifier: 512 features."""
-    whole = torchvision.models.resnet18(weights=None)
+    from torchvision.models import resnet18  # seconds of importing that nothing else here needs
+
+    whole = resnet18(weights=None)
     if image_shape[0] != 3:
         whole.conv1 = nn.Conv2d(image_shape[0], 64, 7, 2, 3, bias=False)
     parts = OrderedDict(stem=nn.Sequential(whole.conv1, whole.bn1, whole.relu, whole.maxpool))

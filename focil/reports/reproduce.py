@@ -6,6 +6,7 @@ Outputs/NAME/seed-K/ with notebook, HTML, figures and result.json.
 import atexit
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from typing import Any
 import nbformat
 import papermill
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import ensure_event_loop
+from nbclient.exceptions import DeadKernelError
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
@@ -31,6 +34,7 @@ from focil.runs.results import RESULT, ResultsError, read_result
 from focil.runs.sources import load_data
 
 SOCKETS = "focil-kernel-"  # how folders of kernels' sockets begin; the number of the process follows
+LONGEST = 60  # characters of a folder for them: systems allow about a hundred for the name of a socket
 
 
 class ReproduceError(FocilError):
@@ -51,12 +55,20 @@ class IpcKernelManager(AsyncKernelManager):
     @default("connection_file")
     def _default_connection_file(self) -> str:
         place = Path(tempfile.gettempdir())
+        if len(str(place)) > LONGEST:
+            place = Path("/tmp")
         for left in place.glob(f"{SOCKETS}*"):
             if not _alive(int(left.name.split("-")[2])):
                 shutil.rmtree(left, ignore_errors=True)
-        folder = tempfile.mkdtemp(prefix=f"{SOCKETS}{os.getpid()}-")
+        folder = tempfile.mkdtemp(prefix=f"{SOCKETS}{os.getpid()}-", dir=place)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         return str(Path(folder) / "kernel.json")
+
+    async def _async_start_kernel(self, **more: Any) -> None:
+        # What cells print comes as messages; what is left is about being stopped.
+        await super()._async_start_kernel(stderr=subprocess.DEVNULL, **more)
+
+    start_kernel = _async_start_kernel
 
 
 def _alive(process: int) -> bool:
@@ -194,6 +206,16 @@ def execute(template: Path, out: Path, parameters: dict) -> None:
         raise ReproduceError(
             f"{error.ename}: {error.evalue}\n(the notebook up to the error: {part})"
         ) from None
+    except DeadKernelError:
+        raise ReproduceError(
+            "the process that executed the notebook was ended from outside; most often memory ran out. Start "
+            "the same command again to go on, with fewer --threads for a study (the notebook so far: "
+            f"{part})"
+        ) from None
+    except KeyboardInterrupt:
+        # The cell that was stopped would report its error, at length, when this process ends.
+        ensure_event_loop().set_exception_handler(lambda *_: None)
+        raise
     _settle_progress(part)
     with atomic_path(out / f"{template.stem}.html") as page:
         page.write_text(pages.page(nbformat.read(part, as_version=4)), encoding="utf-8")

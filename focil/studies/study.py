@@ -9,11 +9,13 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import queue
+import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,15 +111,18 @@ class Study(ABC):
         workers = min(self.benchmark.threads, len(missing)) if self.benchmark.device == "cpu" else 1
         context = multiprocessing.get_context("spawn")
         total = sum(job.size for job in missing)
+        with _deaf_to_interrupts():
+            manager = context.Manager()
         with (
-            context.Manager() as manager,
+            manager,
             ProcessPoolExecutor(workers, context, _end_with_parent) as pool,
             progress.bar(total=total, unit=self.unit, desc=self.benchmark.name) as bar,
         ):
             reports = manager.Queue()
             try:
                 given = type(self), self.out, self.benchmark
-                waiting = {pool.submit(_work, *given, job, reports) for job in missing}
+                with _deaf_to_interrupts():
+                    waiting = {pool.submit(_work, *given, job, reports) for job in missing}
                 while waiting:
                     done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
                     bar.update(_received(reports))
@@ -186,6 +191,19 @@ class Study(ABC):
 
     def _file(self, job: Job) -> Path:
         return self.out / f"seed-{job.seed}" / f"{job.name}.json"
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that start inside ignore Ctrl-C: the study ends them itself, and they have nothing to say."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _end_with_parent() -> None:
