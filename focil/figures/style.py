@@ -88,7 +88,11 @@ def save(picture: Picture, path: Path) -> Path:
     return path
 
 
-def show(picture: Picture) -> None:
+def show(picture: Picture, keep: Path | None = None) -> None:
     """Display the picture in a notebook, with its alternative text, which `reports.pages` keeps
-    (of nbconvert's templates `classic` and `basic` do, `lab` does not)."""
-    display(Image(data=png(picture), format="png", alt=picture.alt))
+    (of nbconvert's templates `classic` and `basic` do, `lab` does not).
+
+    keep: a file that the same PNG is saved to; drawing takes long, so both share one.
+    """
+    drawn = save(picture, keep).read_bytes() if keep else png(picture)
+    display(Image(data=drawn, format="png", alt=picture.alt))
