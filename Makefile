@@ -27,20 +27,23 @@ help:  ## print this list
 	@echo "make reproduce RUN=mnist-5    one params file; SEEDS='0 1 2' chooses the seeds; -jN runs N benchmarks side by side"
 	@echo "make reproduce RUN=audit-mnist SEEDS='0 1 2 3 4'    what the shortcuts of the released code are worth"
 	@echo "make reproduce RUN=memo-cifar100-b0-inc10-cpu    offline methods at equal memory, in small"
+	@echo "make reproduce CLUSTER=tcp://host:8786    on a Dask cluster, see docs/cluster.md"
 	@echo "make reproduce TORCH=cpu      with the small CPU build of PyTorch"
 
 reproduce: $(addprefix run-,$(RUNS))  ## build the environment and run the suite into outputs/ (default: handwritten digits)
 	@if [ -z "$(strip $(RUNS))" ]; then echo "SUITE=$(SUITE) is unknown; use default or paper" >&2; exit 2; fi
 	@echo "Notebooks, pages and numbers are in outputs/NAME/"
 
-# Side by side (-jN), each run gets its share of the cores.
+# Side by side (-jN), each benchmark gets its share of the cores.
 JOBS = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),$(if $(filter -j,$(MAKEFLAGS)),$(words $(RUNS)),1))
+SHARE = $(BIN)/python -c 'from focil.runs.params import available_cores as c; print(max(1, c() // min($(JOBS), $(words $(RUNS)))))'
 $(addprefix run-,$(RUNS)): run-%: $(STAMP)
-	@$(BIN)/python -m focil run params/$*.yaml --seed $(SEEDS) \
-	  $(if $(filter-out 1,$(JOBS)),--threads $$($(BIN)/python -c 'from focil.runs.params import available_cores as c; print(max(1, c() // min($(JOBS), $(words $(RUNS)))))'))
+	@$(if $(filter-out 1,$(JOBS)),export FOCIL_CORES=$$($(SHARE)); )$(BIN)/python -m focil run params/$*.yaml \
+	  --seed $(SEEDS) $(if $(CLUSTER),--cluster $(CLUSTER))
 
 test: $(STAMP)  ## build the environment and run the tests, the teaching notebooks among them
-	$(BIN)/python -m pytest --nbval --numprocesses logical --maxprocesses 4 --dist loadfile tests $(sort $(wildcard notebooks/0*.ipynb))
+	$(BIN)/python -m pytest --nbval --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	  tests $(sort $(wildcard notebooks/0*.ipynb))
 
 fuzz: $(STAMP)  ## hand in 2 000 damaged or impossible files, start 8 runs at once, kill runs 30 times
 	FOCIL_FUZZ=2000 FOCIL_KILLS=30 FOCIL_BESIDE=8 $(BIN)/python -m pytest tests/test_fuzz.py tests/test_storms.py

@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> None:
+    from focil.engine import cluster
     from focil.reports.reproduce import (  # papermill, nbconvert and torch take seconds to import
         Wish,
         reproduce,
@@ -46,12 +47,14 @@ def _run(parsed: argparse.Namespace) -> None:
         changes=_changes(parsed.set),
         name=parsed.name,
         threads=parsed.threads,
+        workers=parsed.workers,
         development=parsed.development,
         fresh=parsed.fresh,
     )
     if parsed.name and len(parsed.params) > 1:
         raise FocilError(f"--name {parsed.name} is for one params file, but {len(parsed.params)} were given")
     speak(parsed.voice)
+    cluster.choose(parsed.cluster, parsed.any_version)
     for params in parsed.params:
         folder = reproduce(params, parsed.out, wish)
         print(f"{folder.name}: final average accuracy, mean +- 95 % interval over seeds")
@@ -201,7 +204,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--name", help="name of the results, instead of the params file's")
     out(run)
-    run.add_argument("--threads", type=int, metavar="N", help="processor cores of a run (default: all)")
+    run.add_argument("--threads", type=int, metavar="N", help="processor cores of a run (default: its share)")
+    run.add_argument(
+        "--workers", type=_workers, metavar="N", help="trainings at once here (default: one a core)"
+    )
+    run.add_argument(
+        "--cluster",
+        metavar="WHERE",
+        help="compute on a Dask cluster: tcp://host:8786, or a scheduler file (see docs/cluster.md)",
+    )
+    run.add_argument(
+        "--any-version", action="store_true", help="accept workers with other versions of focil, torch, numpy"
+    )
     run.add_argument(
         "--development", action="store_true", help="test on held-out training images, for making choices"
     )
@@ -272,6 +286,13 @@ def _seed(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError("seeds are 0, 1, 2, ...")
+    return value
+
+
+def _workers(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 1024:
+        raise argparse.ArgumentTypeError("1 to 1024 trainings run at once")
     return value
 
 

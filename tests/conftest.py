@@ -15,9 +15,15 @@ import torch
 
 import focil
 from focil.bench.browser import BrowserError, chromium
-from focil.studies.study import Job, Progress, Study
+from focil.engine.worker import Progress
+from focil.studies.study import Job, Study
 
 CLASS_NAMES = ["<b>bold</b>", "$x^2$ & co", '"quoted"', "lamp", "ray", "sea"]
+
+
+def pytest_collection_modifyitems(items):
+    """The file that takes longest comes first, so that workers side by side end together."""
+    items.sort(key=lambda item: item.path.name != "test_storms.py")
 
 
 @pytest.fixture(autouse=True)

@@ -14,13 +14,14 @@ from torch import nn
 
 import focil
 from focil.data.stream import Augmentation, class_order
+from focil.engine.worker import Progress
 from focil.evaluation import metrics
 from focil.runs.params import SHORTCUTS
 from focil.studies.audit.answers import Answers
 from focil.studies.audit.audit import Arm, Audit, arms, effects, idle, leading
 from focil.studies.audit.method import Released
 from focil.studies.audit.shortcuts import AT_TEST
-from focil.studies.study import Job, Progress, StudyError
+from focil.studies.study import Job, StudyError
 from focil.studies.tables import arm_lines
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -2,7 +2,7 @@
 
 import pytest
 
-from focil.bench import timings
+from focil.bench import engine, timings
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +30,8 @@ def test_routers_are_timed_by_size(capsys):
 def test_an_offline_epoch_is_compared_with_its_bare_passes(capsys):
     timings.epochs("float32", images=256)
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["bare", "one"]
+
+
+def test_the_engine_is_timed_by_number_of_empty_trainings(capsys):
+    engine.trainings((1, 3))
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["1", "3"]

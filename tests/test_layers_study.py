@@ -10,10 +10,11 @@ from test_training import Counted
 from torch import nn
 
 from focil import Focil, FocilOptions, Stream, class_order
+from focil.engine.worker import Progress
 from focil.expert import masked_weights
 from focil.memo import layers
 from focil.studies.layers import Layers, expert_grams
-from focil.studies.study import Job, Progress, StudyError
+from focil.studies.study import Job, StudyError
 from focil.studies.tables import method_lines
 from focil.studies.training import OnePass, Setting, build
 
@@ -35,7 +36,7 @@ def finished(benchmark, tmp_path_factory):
     with pytest.raises(StudyError, match="3 trainings are missing"):
         study.finish()
     for job in study.jobs():
-        study.do(job, Progress())
+        study.keep(job, study.do(job, Progress()))
     return out, study.finish()
 
 

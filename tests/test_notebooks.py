@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from focil.reports.reproduce import IpcKernelManager
+from focil.reports.execute import IpcKernelManager
 from focil.runs.params import SHORTCUTS, read_params
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"

@@ -195,6 +195,19 @@ def test_one_bad_result_hides_no_other(finished, tmp_path, capsys, content):
     assert "cannot be read" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("value", ["", {}, None, True])
+@pytest.mark.parametrize("form", ["csv", "latex"])
+def test_an_accuracy_that_is_no_number_is_explained(finished, tmp_path, capsys, value, form):
+    out = tmp_path / "outputs"
+    path = out / "digits-5" / "seed-0" / "result.json"
+    shutil.copytree(finished[1], path.parent)
+    result = json.loads(path.read_text())
+    next(iter(result["accuracy"].values()))["final_average"] = value
+    path.write_text(json.dumps(result))
+    assert main(["export", "digits-5", "--out", str(out), "--format", form]) == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
 FOREIGN = {
     "a list": lambda state: [1, 2],
     "nothing": lambda state: {},

@@ -7,16 +7,18 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 
 import focil
 from focil.__main__ import main
 from focil.base.places import shipped
-from focil.reports import reproduce
-from focil.reports.reproduce import ReproduceError, execute, is_complete
+from focil.reports.execute import ReproduceError, execute
+from focil.reports.reproduce import is_complete
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = shipped("notebooks")
@@ -54,9 +56,8 @@ def executed(tmp_path_factory):
     ]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0, answer.stderr
-    assert (
-        "task 5 of 5" in answer.stderr and "image/s" in answer.stderr
-    )  # progress reaches the terminal from inside the notebook
+    # One bar over all runs of the command.
+    assert "digits-5:" in answer.stderr and "image/s" in answer.stderr
     return outputs / "digits-5" / "seed-3", answer.stdout
 
 
@@ -189,9 +190,9 @@ def test_a_wrong_seed_is_refused(seed, capsys):
 
 
 def test_every_template_is_inspected_for_its_parameters():
-    assert set(reproduce.papermill.inspect_notebook(TEMPLATE)) == {"config", "seed", "out"}
+    assert set(papermill.inspect_notebook(TEMPLATE)) == {"config", "seed", "out"}
     for study in ("audit", "memory", "layers"):
-        assert set(reproduce.papermill.inspect_notebook(TEMPLATES / f"{study}.ipynb")) == {
+        assert set(papermill.inspect_notebook(TEMPLATES / f"{study}.ipynb")) == {
             "config",
             "seeds",
             "out",
@@ -208,7 +209,7 @@ def of_one_cell(tmp_path, code):
 def test_a_folder_for_temporary_files_with_a_long_name_is_no_hindrance(tmp_path, monkeypatch):
     long = tmp_path / ("x" * 80)
     long.mkdir()
-    monkeypatch.setattr(reproduce.tempfile, "tempdir", str(long))
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
     execute(of_one_cell(tmp_path, "print(1)"), tmp_path / "out", {})
     assert (tmp_path / "out" / "written.html").exists()
 

@@ -14,14 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import yaml
 
 import focil
-from focil.reports.reproduce import SOCKETS
+from focil.reports.execute import SOCKETS
 
 ROOT = Path(__file__).resolve().parent.parent
 KILLS = int(os.environ.get("FOCIL_KILLS", 3))
@@ -103,12 +103,18 @@ def test_runs_at_the_same_moment_in_one_folder_of_work(alone, tmp_path):
 # Ctrl-C
 
 
+def _hears_ctrl_c():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("config", [CONFIG, STUDY], ids=["run", "study"])
 def test_ctrl_c_is_one_line_and_the_same_command_goes_on(config, alone, tmp_path):
     work = tmp_path / "work"
     command = [*RUN, written(work, config), "--seed", "0"]
     about = {"cwd": work, "env": environment(tmp_path), "text": True, "start_new_session": True}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **about)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # What starts these tests in the background may have them ignore Ctrl-C; a command in front does not.
+    process = subprocess.Popen(command, **pipes, **about, preexec_fn=_hears_ctrl_c)
     heard = ""
     while "0%|" not in heard and (read := process.stderr.read(1)):  # the bar of the training
         heard += read
@@ -169,6 +175,44 @@ def test_a_storm_of_kills_over_two_runs_side_by_side(alone, tmp_path):
     assert list((tmp_path / "temporary").glob(f"{SOCKETS}*")) == []
 
 
+def workers_of(tmp_path):
+    """Numbers of the processes in which trainings of a study run."""
+    found = []
+    for number in left_running(tmp_path):
+        with suppress(OSError):
+            if b"spawn_main" in Path(f"/proc/{number}/cmdline").read_bytes():
+                found.append(number)
+    return found
+
+
+def without_time(tree):
+    if isinstance(tree, dict):
+        return {key: without_time(value) for key, value in tree.items() if key != "seconds"}
+    return [without_time(value) for value in tree] if isinstance(tree, list) else tree
+
+
+def test_killed_workers_change_no_number_of_a_study(tmp_path):
+    work, chance = tmp_path / "work", random.Random(time.time_ns() % 1000)
+    about = {"cwd": work, "env": environment(tmp_path)}
+    wanted = max(1, KILLS // 3)
+    seeds = [str(seed) for seed in range(2 * wanted)]
+    command = [*RUN, written(work, STUDY), "--quiet", "--seed", *seeds, "--out"]
+    subprocess.run([*command, "calm"], **about, timeout=600, check=True)
+    process, killed = subprocess.Popen([*command, "stormy"], **about), 0
+    while process.poll() is None:
+        time.sleep(chance.uniform(0.5, 3))
+        if killed < wanted and (workers := workers_of(tmp_path)):
+            with suppress(ProcessLookupError):
+                os.kill(chance.choice(workers), signal.SIGKILL)
+                killed += 1
+    assert process.returncode == 0 and killed == wanted
+    calm, stormy = (
+        json.loads((work / name / "study" / "result.json").read_text()) for name in ("calm", "stormy")
+    )
+    assert without_time(calm["arms"]) == without_time(stormy["arms"])
+    assert until_none_runs(tmp_path) == []
+
+
 # A disk that fills up
 
 
@@ -191,7 +235,7 @@ def small_disk(folder, kilobytes):
         yield (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limits[0], limits[1]))), limits.reverse
 
 
-@pytest.mark.parametrize("kilobytes", [16, 200, 700])
+@pytest.mark.parametrize("kilobytes", [16, 300])
 def test_a_full_disk_ends_in_words_and_with_more_room_it_goes_on(kilobytes, alone, tmp_path):
     work = tmp_path / "work"
     command = [*RUN, written(work, CONFIG), "--quiet", "--out", str(tmp_path / "disk" / "outputs")]

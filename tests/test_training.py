@@ -12,11 +12,11 @@ from test_memory_study import DEEP, SHARED, TRAINING, benchmark_of, job_of, numb
 
 import focil
 from focil import FocilError
+from focil.engine.worker import Progress
 from focil.memo.method import Offline
 from focil.memo.table import NAMES, OFFLINE, TITLES
 from focil.runs.params import MemoryOptions
 from focil.studies import training
-from focil.studies.study import Progress
 from focil.studies.training import passes
 
 

@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from focil import backbones
 from focil.base import words
+from focil.bench.engine import trainings
 from focil.bench.page import redraws
 from focil.confidence import RULES
 from focil.data.datasets import Dataset
@@ -59,6 +60,8 @@ def main() -> None:
             f"{precision}, in ms an image"
         )
         epochs(precision)
+    print("\nempty trainings side by side, one a core, by number")
+    trainings()
     print("\na redraw of the explorer at 20 tasks, in the browser, from the key press to the screen")
     redraws()
     print("\ndrawing one mask at density 0.05")

@@ -3,82 +3,23 @@
 Outputs/NAME/seed-K/ with notebook, HTML, figures and result.json.
 """
 
-import atexit
-import os
 import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nbformat
-import papermill
-from jupyter_client.manager import AsyncKernelManager
-from jupyter_core.utils import ensure_event_loop
-from nbclient.exceptions import DeadKernelError
-from nbconvert.preprocessors import CoalesceStreamsPreprocessor
-from papermill.exceptions import PapermillExecutionError
-from traitlets import default
-
-from focil.base.errors import FocilError
 from focil.base.files import WriteError, atomic_path, why_unwritten
 from focil.base.locks import FolderError, locked, usable
 from focil.base.places import shipped
-from focil.reports import pages
-from focil.runs.params import Benchmark, read_params
+from focil.engine import cluster, worker
+from focil.engine.compute import Training, compute
+from focil.reports.execute import ReproduceError, execute, execute_in_worker
+from focil.runs.params import Benchmark, available_cores, read_params
 from focil.runs.params_files import find
 from focil.runs.results import RESULT, ResultsError, read_result
 from focil.runs.sources import load_data
-
-SOCKETS = "focil-kernel-"  # how folders of kernels' sockets begin; the number of the process follows
-LONGEST = 60  # characters of a folder for them: systems allow about a hundred for the name of a socket
-
-
-class ReproduceError(FocilError):
-    """A benchmark's notebook could not be executed."""
-
-
-class IpcKernelManager(AsyncKernelManager):
-    """Starts kernels over IPC sockets: kernels started side by side collide on TCP ports.
-
-    Each has a folder of its own for its sockets, in the machine's folder for temporary files. A process that
-    is killed cannot clear up, so the next one does it.
-    """
-
-    @default("transport")
-    def _default_transport(self) -> str:
-        return "tcp" if sys.platform == "win32" else "ipc"
-
-    @default("connection_file")
-    def _default_connection_file(self) -> str:
-        place = Path(tempfile.gettempdir())
-        if len(str(place)) > LONGEST:
-            place = Path("/tmp")
-        for left in place.glob(f"{SOCKETS}*"):
-            if not _alive(int(left.name.split("-")[2])):
-                shutil.rmtree(left, ignore_errors=True)
-        folder = tempfile.mkdtemp(prefix=f"{SOCKETS}{os.getpid()}-", dir=place)
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        return str(Path(folder) / "kernel.json")
-
-    async def _async_start_kernel(self, **more: Any) -> None:
-        # What cells print comes as messages; what is left is about being stopped.
-        await super()._async_start_kernel(stderr=subprocess.DEVNULL, **more)
-
-    start_kernel = _async_start_kernel
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        return True
-    return True
 
 
 @dataclass(frozen=True)
@@ -86,7 +27,8 @@ class Wish:
     """What a command wants of params beside what they say.
 
     seeds: of the runs. changes: values instead of the params', sections key by key. name: of the results
-    instead of the params'. threads: cores for this run, default all. development: on the development split,
+    instead of the params'. threads: cores of a run. workers: trainings at once on this machine; by default as
+    many as its cores take. development: on the development split,
     into NAME-development. fresh: delete what is there first.
     """
 
@@ -94,6 +36,7 @@ class Wish:
     changes: Mapping[str, Any] = field(default_factory=dict)
     name: str | None = None
     threads: int | None = None
+    workers: int | None = None
     development: bool = False
     fresh: bool = False
 
@@ -106,8 +49,9 @@ def reproduce(params: str | Path, outputs: Path, wish: Wish) -> Path:
     continues. Raises BenchmarkError, RunError and ReproduceError; the notebook of a failed run is kept beside
     as .part.ipynb.
     """
-    benchmark = benchmark_of(find(params), wish)
-    benchmark.must_run_here()
+    benchmark, workers = _shared_out(benchmark_of(find(params), wish), wish)
+    if cluster.address() is None:
+        benchmark.must_run_here()
     folder = outputs / benchmark.name
     if benchmark.is_study:
         jobs = {folder: {"seeds": list(wish.seeds)}}
@@ -121,21 +65,90 @@ def reproduce(params: str | Path, outputs: Path, wish: Wish) -> Path:
             )
         if wish.changes and not wish.fresh:
             _refuse_collision(out, benchmark)
-    for out, which in jobs.items():
-        with locked(out, "notebook"):
-            _run(benchmark, out, which, wish.fresh)
+    with ExitStack() as stack:
+        for out in jobs:
+            stack.enter_context(locked(out, "notebook"))
+        missing = {
+            out: which for out, which in jobs.items() if _is_missing(benchmark, out, which, wish.fresh)
+        }
+        if benchmark.is_study and missing:
+            with words_for_a_full_disk(folder):
+                execute(_template(benchmark), folder, _parameters(benchmark, folder, jobs[folder]))
+        elif missing:
+            _run(benchmark, missing, workers)
     return folder
 
 
-def _run(benchmark: Benchmark, out: Path, which: dict, fresh: bool) -> None:
-    try:
-        if fresh and out.exists():
+def _shared_out(benchmark: Benchmark, wish: Wish) -> tuple[Benchmark, int]:
+    """The benchmark with its threads, and how many trainings run at once on this machine.
+
+    As many as its cores take, unless somebody said otherwise.
+    """
+    cores = available_cores()
+    if benchmark.is_study:
+        workers = wish.workers or benchmark.threads
+        return benchmark.renamed(benchmark.name, threads=workers), workers
+    if "threads" in benchmark.model_fields_set:
+        return benchmark, wish.workers or max(1, cores // benchmark.threads)
+    workers = wish.workers or min(cores, len(wish.seeds))
+    threads = 1 if cluster.address() else max(1, cores // workers)
+    return benchmark.renamed(benchmark.name, threads=threads), workers
+
+
+def _is_missing(benchmark: Benchmark, out: Path, which: dict, fresh: bool) -> bool:
+    if fresh and out.exists():
+        with words_for_a_full_disk(out):
             shutil.rmtree(out)
-        if is_complete(out, benchmark, which):
-            print(f"{out}: complete, nothing to do (--fresh runs it again)", flush=True)
-        else:
-            parameters = {"config": benchmark.model_dump(mode="json"), "out": str(out.resolve())} | which
-            execute(shipped("notebooks") / f"{benchmark.notebook}.ipynb", out, parameters)
+    if is_complete(out, benchmark, which):
+        print(f"{out}: complete, nothing to do (--fresh runs it again)", flush=True)
+        return False
+    return True
+
+
+def _run(benchmark: Benchmark, missing: dict[Path, dict], workers: int) -> None:
+    """Execute a benchmark's notebook for each folder, side by side."""
+    data = load_data(benchmark)
+    with ExitStack() as stack:
+        trainings, folders = [], {}
+        for out, which in missing.items():
+            with words_for_a_full_disk(out):
+                seen = stack.enter_context(worker.shared(out))
+            given = benchmark.notebook, seen, _parameters(benchmark, out, which), data.checksum
+            name = f"{benchmark.name}, seed {which['seed']}"
+            trainings.append(Training(name, len(data.x_train), execute_in_worker, given))
+            folders[name] = out
+        compute(
+            trainings,
+            lambda training, files: _write(folders[training.name], files),
+            workers=workers,
+            gpu=benchmark.device == "cuda",
+            unit="image",
+            desc=benchmark.name,
+        )
+
+
+def _write(out: Path, files: dict[str, bytes]) -> None:
+    """Write what came back from a worker that does not see the folder; the result comes last."""
+    for name in sorted(files, key=lambda name: name == RESULT):
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as part:
+            part.write_bytes(files[name])
+
+
+def _template(benchmark: Benchmark) -> Path:
+    return shipped("notebooks") / f"{benchmark.notebook}.ipynb"
+
+
+def _parameters(benchmark: Benchmark, out: Path, which: dict) -> dict:
+    return {"config": benchmark.model_dump(mode="json"), "out": str(out.resolve())} | which
+
+
+@contextmanager
+def words_for_a_full_disk(out: Path) -> Iterator[None]:
+    """Inside, a write that fails becomes a WriteError."""
+    try:
+        yield
     except OSError as error:
         raise WriteError(why_unwritten(out, error)) from error
 
@@ -175,59 +188,3 @@ def is_complete(out: Path, benchmark: Benchmark, which: dict) -> bool:
     ):
         return False
     return load_data(benchmark).checksum == result["provenance"]["data"]["sha256"]
-
-
-def execute(template: Path, out: Path, parameters: dict) -> None:
-    """Execute a papermill template into `out`.
-
-    A part file first, renamed when every cell has run, then its HTML.
-    """
-    known = set(papermill.inspect_notebook(template))
-    if unknown := set(parameters) - known:
-        raise ReproduceError(
-            f"{template} has no parameter {', '.join(sorted(unknown))}; its cell tagged `parameters` has "
-            f"{', '.join(sorted(known))}"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    part = out / f"{template.stem}.part.ipynb"
-    try:
-        papermill.execute_notebook(
-            template,
-            part,
-            parameters,
-            kernel_name="python3",
-            kernel_manager_class=IpcKernelManager,
-            progress_bar=False,
-            log_output=False,
-            stderr_file=sys.stderr,
-            cwd=str(Path.cwd()),  # a relative path of data is meant from where the command was given
-        )
-    except PapermillExecutionError as error:
-        raise ReproduceError(
-            f"{error.ename}: {error.evalue}\n(the notebook up to the error: {part})"
-        ) from None
-    except DeadKernelError:
-        raise ReproduceError(
-            "the process that executed the notebook was ended from outside; most often memory ran out. Start "
-            "the same command again to go on, with fewer --threads for a study (the notebook so far: "
-            f"{part})"
-        ) from None
-    except KeyboardInterrupt:
-        # The cell that was stopped would report its error, at length, when this process ends.
-        ensure_event_loop().set_exception_handler(lambda *_: None)
-        raise
-    _settle_progress(part)
-    with atomic_path(out / f"{template.stem}.html") as page:
-        page.write_text(pages.page(nbformat.read(part, as_version=4)), encoding="utf-8")
-    part.replace(out / template.name)
-
-
-def _settle_progress(notebook: Path) -> None:
-    """Keep of each progress bar what a terminal would show in the end: nothing, if the bar was cleared."""
-    content, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(notebook, as_version=4), {})
-    for cell in content.cells:
-        if "outputs" in cell:
-            cell.outputs = [
-                output for output in cell.outputs if output.output_type != "stream" or output.text.strip()
-            ]
-    nbformat.write(content, notebook)

@@ -199,7 +199,7 @@ class Benchmark(Section):
 
     def renamed(self, name: str, **changes: Any) -> "Benchmark":
         """The same benchmark under another name, validated."""
-        return Benchmark(**self.model_dump() | {"name": name} | changes)
+        return Benchmark(**self.model_dump(exclude_unset=True) | {"name": name} | changes)
 
     @property
     def notebook(self) -> str:
@@ -218,7 +218,14 @@ class Benchmark(Section):
 
 
 def available_cores() -> int:
-    """Number of processors this process may use."""
+    """Number of processors this process may use: the variable FOCIL_CORES, or all that the system gives it.
+
+    Raises BenchmarkError for a number that cannot be meant.
+    """
+    if given := os.environ.get("FOCIL_CORES"):
+        if not given.isdecimal() or not 1 <= int(given) <= 1024:
+            raise BenchmarkError(f"FOCIL_CORES is {given!r}; expected a number of cores from 1 to 1024")
+        return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

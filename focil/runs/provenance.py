@@ -15,15 +15,22 @@ from focil.runs.params import Benchmark
 
 def provenance(benchmark: Benchmark, data: Dataset) -> dict:
     """Where a number comes from: versions, commit, machine, threads, data."""
-    names = ("focil", "torch", "torchvision", "numpy")
     return {
-        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in names},
+        **made_on(benchmark),
         "commit": _git_commit(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name() if benchmark.device == "cuda" else _processor(),
         "threads": benchmark.threads,
         "data": {"name": data.name, "split": benchmark.split, "sha256": data.checksum},
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def made_on(benchmark: Benchmark) -> dict:
+    """What machine this is, and the versions that it computes with."""
+    names = ("focil", "torch", "torchvision", "numpy")
+    return {
+        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in names},
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name() if benchmark.device == "cuda" else _processor(),
     }
 
 

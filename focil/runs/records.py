@@ -4,6 +4,7 @@ comparisons read.
 Without torch, so that the command line answers at once.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,8 @@ class Record:
     """One accuracy. by_seed: seed -> share. nbytes: of all that is kept for it; None where nobody counted.
 
     what: the arm of an audit or the training of a study; "" for a plain benchmark. measure: the measure, such
-    as "final average". protocol, who: see `evaluation.protocols`.
+    as "final average". protocol, who: see `evaluation.protocols`. Raises ValueError for what is no
+    number.
     """
 
     benchmark: str
@@ -37,6 +39,11 @@ class Record:
     who: str
     by_seed: dict[int, float]
     nbytes: int | None
+
+    def __post_init__(self) -> None:
+        numbers = [*self.by_seed.values(), 0 if self.nbytes is None else self.nbytes]
+        if any(type(number) not in (int, float) or not math.isfinite(number) for number in numbers):
+            raise ValueError(f"expected numbers: {numbers}")
 
     @property
     def key(self) -> tuple[str, str, str, str]:

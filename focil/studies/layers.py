@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from focil.backbones import compute_features
+from focil.engine.worker import Progress
 from focil.expert import masked_weights
 from focil.memo import layers
 from focil.memo.method import PROBES
@@ -15,7 +16,7 @@ from focil.method import Focil
 from focil.runs.results import shortened
 from focil.runs.sources import order_of, sizes_of
 from focil.studies import training
-from focil.studies.study import Job, Progress, Study
+from focil.studies.study import Job, Study
 from focil.studies.training import Setting
 
 OFFLINE = ("der", "memo")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from focil.base import words
+from focil.engine.worker import Progress
 from focil.evaluation.metrics import mean_interval
 from focil.memo import account, split
 from focil.memo.account import Costs, Size
@@ -18,7 +19,7 @@ from focil.runs.params import Benchmark, Point
 from focil.runs.results import shortened
 from focil.runs.sources import order_of, sizes_of
 from focil.studies import training
-from focil.studies.study import Job, Progress, Study, StudyError
+from focil.studies.study import Job, Study, StudyError
 from focil.studies.training import Setting
 
 NEARLY = 1.0  # points; what is called nearly identical

@@ -1,34 +1,31 @@
-"""A study: many trainings that one notebook reads together, side by side on the cores, each safe from a kill.
+"""A study: many trainings that one notebook reads together, side by side, each safe from a kill.
 
-A training is a job on one core in a process of its own; its file is written when it ends, so that a study
-that is interrupted goes on with what is missing, and its numbers do not depend on how many cores there were.
+A training is a job on one core, in a worker (see `focil.engine`). Its file is written when it ends, so that a
+study that is interrupted goes on with what is missing, and its numbers do not depend on how many workers
+there were, or where.
 """
 
 import json
-import multiprocessing
-import multiprocessing.connection
-import os
-import queue
-import signal
-import threading
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from focil.base import progress
 from focil.base.errors import FocilError
 from focil.base.files import atomic_path
 from focil.base.locks import locked, usable
+from focil.engine import worker
+from focil.engine.compute import Training, compute
+from focil.engine.worker import Progress
 from focil.runs.params import Benchmark
-from focil.runs.provenance import provenance
+from focil.runs.provenance import made_on, provenance
 from focil.runs.results import RESULT
 from focil.runs.sources import load_data
+
+# Memory that a training takes: of its own, and in copies of its data; measured, see docs/cluster.md.
+BASE_BYTES, COPIES = 700_000_000, 4
 
 
 class StudyError(FocilError):
@@ -47,26 +44,6 @@ class Job(NamedTuple):
     what: Any
 
 
-class Progress:
-    """In a worker: how far its training has come. reports: a queue that the study reads, or None."""
-
-    def __init__(self, reports: Any = None):
-        self._reports = reports
-        self._advanced, self._reported = 0, time.monotonic()
-
-    def advance(self, count: int) -> None:
-        """The training has come on by `count` of its size."""
-        self._advanced += count
-        if time.monotonic() > self._reported + 0.5:
-            self.flush()
-
-    def flush(self) -> None:
-        """Report what was not reported yet."""
-        if self._reports is not None:
-            self._reports.put(self._advanced)
-        self._advanced, self._reported = 0, time.monotonic()
-
-
 class Study(ABC):
     """A study in a folder. A subclass says which trainings there are and does one; `finish` reads all of
     them.
@@ -77,7 +54,6 @@ class Study(ABC):
     unit = "training"
 
     def __init__(self, out: str | Path, benchmark: Benchmark, seeds: Sequence[int]):
-        benchmark.must_run_here()
         self.out, self.benchmark, self.seeds = Path(out), benchmark, list(dict.fromkeys(seeds))
         self.data = load_data(benchmark)
         self.identity = {"benchmark": benchmark.model_dump(mode="json"), "data": self.data.checksum}
@@ -102,38 +78,26 @@ class Study(ABC):
         return [job for job in self.jobs() if self.read(job) is None]
 
     def run(self) -> None:
-        """Do what is missing, with a bar that shows the remaining time."""
+        """Compute what is missing, with a bar that shows the remaining time. Raises EngineError, and what
+        trainings raise."""
         with locked(usable(self.out), "run"):
-            if missing := self.missing():
-                self._train_all(missing)
+            missing = self.missing()
+            if missing:
+                self._compute(missing)
 
-    def _train_all(self, missing: list[Job]) -> None:
-        workers = min(self.benchmark.threads, len(missing)) if self.benchmark.device == "cpu" else 1
-        context = multiprocessing.get_context("spawn")
-        total = sum(job.size for job in missing)
-        with _deaf_to_interrupts():
-            manager = context.Manager()
-        with (
-            manager,
-            ProcessPoolExecutor(workers, context, _end_with_parent) as pool,
-            progress.bar(total=total, unit=self.unit, desc=self.benchmark.name) as bar,
-        ):
-            reports = manager.Queue()
-            try:
-                given = type(self), self.out, self.benchmark
-                with _deaf_to_interrupts():
-                    waiting = {pool.submit(_work, *given, job, reports) for job in missing}
-                while waiting:
-                    done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                    bar.update(_received(reports))
-                    for finished in done:
-                        finished.result()
-                        progress.line(
-                            f"{self.benchmark.name}: {len(missing) - len(waiting)} of {len(missing)} done"
-                        )
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    def _compute(self, missing: list[Job]) -> None:
+        jobs = {f"{self.benchmark.name}, {job.name}, seed {job.seed}": job for job in missing}
+        with worker.shared(self.out) as seen:
+            given = type(self), seen, self.benchmark, self.data.checksum
+            compute(
+                [Training(name, job.size, _train, (*given, job)) for name, job in jobs.items()],
+                lambda training, content: self.keep(jobs[training.name], content),
+                workers=self.benchmark.threads if self.benchmark.device == "cpu" else 1,
+                gpu=self.benchmark.device == "cuda",
+                needs=BASE_BYTES + COPIES * self.data.nbytes,
+                unit=self.unit,
+                desc=self.benchmark.name,
+            )
 
     def read(self, job: Job) -> dict | None:
         """What a training found, or None while its file is missing. Raises StudyError."""
@@ -162,11 +126,21 @@ class Study(ABC):
         about = {
             "benchmark": self.benchmark.model_dump(mode="json"),
             "seeds": self.seeds,
-            "provenance": provenance(self.benchmark, self.data),
+            "provenance": provenance(self.benchmark, self.data) | {"workers": self._workers()},
         }
         with atomic_path(self.out / RESULT) as part:
             part.write_text(json.dumps(about | found, allow_nan=False) + "\n", encoding="utf-8")
         return about | found
+
+    def _workers(self) -> list[dict]:
+        """Which kind of machine made which trainings; empty for those of earlier versions."""
+        kinds: dict[str, dict] = {}
+        for job in self.jobs():
+            about = (self.read(job) or {})["identity"].get("made_on")
+            if about:
+                kind = kinds.setdefault(json.dumps(about), about | {"trainings": []})
+                kind["trainings"].append(f"seed-{job.seed}/{job.name}")
+        return list(kinds.values())
 
     def checkpoint(self, job: Job) -> Path:
         """Where an unfinished training may be kept; it goes when the numbers are safe."""
@@ -180,11 +154,16 @@ class Study(ABC):
                 "name, or start over with --fresh."
             )
 
-    def do(self, job: Job, progress: Progress) -> None:
-        """Do one training and write its file."""
+    def do(self, job: Job, progress: Progress) -> dict:
+        """Do one training, here; returns what its file holds."""
+        self.checkpoint(job).parent.mkdir(parents=True, exist_ok=True)
+        identity = self.identity | {"made_on": made_on(self.benchmark)}
+        return {"identity": identity} | self.train(job, progress)
+
+    def keep(self, job: Job, content: dict) -> None:
+        """Write the file of a training that has ended; its checkpoint goes."""
         path = self._file(job)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = {"identity": self.identity} | self.train(job, progress)
         with atomic_path(path) as part:
             part.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
         self.checkpoint(job).unlink(missing_ok=True)
@@ -193,40 +172,18 @@ class Study(ABC):
         return self.out / f"seed-{job.seed}" / f"{job.name}.json"
 
 
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes that start inside ignore Ctrl-C: the study ends them itself, and they have nothing to say."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _end_with_parent() -> None:
-    """A worker whose study is killed must not stay behind, with its memory."""
-    threading.Thread(target=_end_after, args=(multiprocessing.parent_process(),), daemon=True).start()
-
-
-def _end_after(parent: Any) -> None:
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
-
-
-def _work(kind: type[Study], out: Path, benchmark: Benchmark, job: Job, reports: Any) -> None:
+def _train(
+    kind: type[Study],
+    seen: tuple[Path, str],
+    benchmark: Benchmark,
+    checksum: str,
+    job: Job,
+    progress: Progress,
+) -> dict:
+    """In a worker: one training of a study, on one core."""
+    benchmark.must_run_here()
     torch.set_num_threads(1)
-    progress = Progress(reports)
-    kind(out, benchmark, [job.seed]).do(job, progress)
-    progress.flush()
-
-
-def _received(reports: Any) -> int:
-    total = 0
-    while True:
-        try:
-            total += reports.get_nowait()
-        except queue.Empty:
-            return total
+    with worker.folder_in_worker(*seen) as (folder, _):
+        study = kind(folder, benchmark, [job.seed])
+        worker.must_be_same_data(benchmark.data, study.data.checksum, checksum)
+        return study.do(job, progress)

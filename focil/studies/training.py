@@ -15,6 +15,7 @@ from focil.base.files import atomic_path
 from focil.confidence import Evidence
 from focil.data.datasets import Dataset
 from focil.data.stream import Augmentation, Stream, Task
+from focil.engine.worker import Progress
 from focil.evaluation.stages import Stages
 from focil.memo import layers
 from focil.memo.method import Offline
@@ -24,7 +25,7 @@ from focil.router.routed import kind_of
 from focil.runs.params import Benchmark
 from focil.runs.run import read_file
 from focil.runs.sources import open_stream, order_of, sizes_of
-from focil.studies.study import Job, Progress, Study
+from focil.studies.study import Job, Study
 
 PASSES = 1_000  # passes of an offline stream: more than any schedule has epochs
 SAVE_EVERY = 60  # seconds between checkpoints inside a task

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from focil import backbones
+from focil.engine.worker import Progress
 from focil.evaluation import metrics
 from focil.runs.params import SHORTCUTS, Benchmark
 from focil.runs.sources import open_stream, order_of
@@ -20,7 +21,7 @@ from focil.studies.audit.answers import MEASURES, Answers
 from focil.studies.audit.learners import normalises
 from focil.studies.audit.method import OPTIONS, Released
 from focil.studies.audit.shortcuts import AT_TEST, ordered
-from focil.studies.study import Job, Progress, Study, StudyError
+from focil.studies.study import Job, Study, StudyError
 
 Base = Literal["ours", "release"]
 CHOSEN = ("sparsity", "lr", "prequential")  # what a result says of each task's search

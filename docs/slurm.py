@@ -1,0 +1,16 @@
+"""Run params on a Slurm cluster: python docs/slurm.py cifar100-20 --seed 0 1 2 3 4 (needs dask-jobqueue)."""
+
+import subprocess
+import sys
+
+from dask_jobqueue import SLURMCluster
+
+# One training a worker; each gets a core and 6 GB for four hours. A training that is cut off goes on from its
+# checkpoint, if the folder of work is on a disk that all machines see.
+WORKER = {"cores": 1, "processes": 1, "memory": "6GB", "walltime": "04:00:00"}
+
+if __name__ == "__main__":
+    with SLURMCluster(**WORKER) as cluster:
+        cluster.adapt(maximum_jobs=40)
+        command = [sys.executable, "-m", "focil", "run", *sys.argv[1:]]
+        sys.exit(subprocess.call([*command, "--cluster", cluster.scheduler_address]))

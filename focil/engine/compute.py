@@ -1,0 +1,140 @@
+"""Compute trainings side by side, and see how they come on."""
+
+import os
+import queue
+import secrets
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from focil.base import progress
+from focil.engine import cluster, worker
+from focil.engine.worker import EngineError
+
+LOOK = 0.05  # seconds between two looks at what has ended
+
+
+class LostScheduler(EngineError):
+    """The connection to the cluster broke."""
+
+
+class Training(NamedTuple):
+    """One task. function: called in a worker as function(*given, progress), pickled by its name.
+
+    name: for errors and lines. size: what the bar counts, see `Progress`.
+    """
+
+    name: str
+    size: int
+    function: Callable[..., Any]
+    given: tuple
+
+
+def compute(
+    trainings: Sequence[Training],
+    finished: Callable[[Training, Any], None],
+    *,
+    workers: int,
+    gpu: bool = False,
+    needs: int = 0,
+    **about: Any,
+) -> None:
+    """Compute trainings side by side.
+
+    finished: called here with each training and its result, in the order in which they end. workers: how many
+    at once on this machine; a cluster decides itself. gpu: each needs a worker with the resource GPU. needs:
+    bytes of memory a training takes. about: of the bar, see `progress.bar`. A training whose worker is
+    killed is tried again, at most three times. Raises EngineError, or, when all others have ended, the error
+    of a training that failed.
+    """
+    heard: queue.SimpleQueue = queue.SimpleQueue()
+    topic = f"focil-{secrets.token_hex(8)}"
+    total = sum(training.size for training in trainings)
+    with (
+        cluster.connected(min(workers, len(trainings)), gpu) as client,
+        progress.bar(total=total, **about) as bar,
+    ):
+        cluster.must_fit(cluster.usable_workers(client, gpu), needs)
+        client.subscribe_topic(topic, lambda event: heard.put(event[1]))
+        versions = None if os.environ.get(cluster.ANY_VERSION) else worker.versions()
+        waiting = {}
+        for training in trainings:
+            given = training.function, training.given, versions, topic
+            resources = {"GPU": 1} if gpu else None
+            name = f"{training.name.replace(' ', '-')}-{secrets.token_hex(4)}"
+            waiting[client.submit(worker.perform, *given, key=name, pure=False, resources=resources)] = (
+                training
+            )
+        _collect(waiting, finished, Seen(bar, heard))
+
+
+class Seen:
+    """What is seen of trainings while they run: one bar over all of them, and what they say."""
+
+    def __init__(self, bar: Any, heard: queue.SimpleQueue):
+        self.bar, self.heard, self.reached = bar, heard, {}
+
+    def look(self) -> None:
+        """Take in what workers have told since the last look."""
+        with suppress(queue.Empty):
+            while True:
+                event = self.heard.get_nowait()
+                if "text" in event:
+                    self.bar.write(event["text"], file=sys.stderr)
+                else:
+                    self.reach(event["key"], event["reached"])
+
+    def reach(self, key: str, count: int) -> None:
+        """A training has come so far; less than before, if it had to begin again."""
+        self.bar.update(count - self.reached.get(key, 0))
+        self.reached[key] = count
+
+
+def _collect(waiting: dict, finished: Callable[[Training, Any], None], seen: Seen) -> None:
+    count, failed = len(waiting), []
+    while waiting:
+        seen.look()
+        done = [future for future in waiting if future.done()]
+        for future in done:
+            training = waiting.pop(future)
+            try:
+                result = _result(future, training)
+            except LostScheduler:
+                raise
+            except Exception as error:
+                failed.append((training, error))
+                continue
+            finished(training, result)
+            seen.look()
+            seen.reach(future.key, training.size)
+            progress.line(f"{training.name}: done, {count - len(waiting)} of {count}")
+        if not done:
+            time.sleep(LOOK)
+    if failed:
+        training, error = failed[0]
+        if len(failed) == 1:
+            raise error
+        raise EngineError(
+            f"{len(failed)} of {count} trainings failed, the others are kept. The first, {training.name}: "
+            f"{error}"
+        ) from error
+
+
+def _result(future: Any, training: Training) -> Any:
+    from distributed import CancelledError, KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise EngineError(
+            f"{training.name}: the worker that trained it was killed, and three others after it; most often "
+            f"memory ran out. The last was {error.last_worker.address}. Use fewer workers side by side, or "
+            "workers with more memory, and start the same command again."
+        ) from None
+    except CancelledError:
+        raise LostScheduler(
+            f"the connection to the scheduler {cluster.address() or 'of this machine'} was lost. What had "
+            "finished is kept; start the same command again to go on."
+        ) from None
