@@ -14,6 +14,7 @@ from typing import Any
 from focil.engine.worker import EngineError
 
 CLUSTER, ANY_VERSION = "FOCIL_CLUSTER", "FOCIL_ANY_VERSION"  # variables that processes below inherit
+STARTS = 3  # attempts to start workers here
 CONNECT = 10.0  # seconds until an address counts as dead
 PATIENCE = 60.0  # seconds that are waited for a worker that can do what is asked
 LOCAL = {
@@ -75,20 +76,8 @@ def connected(workers: int, gpu: bool) -> Iterator[Any]:
 @contextmanager
 def _local(workers: int, gpu: bool) -> Iterator[Any]:
     """Workers of this machine, one training each, that end with this process."""
-    import dask
-    from distributed import LocalCluster
-
     shown = importlib.util.find_spec("bokeh") is not None
-    with dask.config.set(LOCAL):
-        started = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            resources={"GPU": 1} if gpu else None,
-            preload=[__name__],
-            silence_logs=logging.CRITICAL,
-        )
+    started = _started(workers, gpu)
     if shown:
         print(f"dashboard: {started.dashboard_link}", file=sys.stderr)
     try:
@@ -98,6 +87,27 @@ def _local(workers: int, gpu: bool) -> Iterator[Any]:
         raise
     finally:
         started.close()
+
+
+def _started(workers: int, gpu: bool) -> Any:
+    import dask
+    from distributed import LocalCluster
+
+    for _ in range(STARTS):
+        with dask.config.set(LOCAL), suppress(RuntimeError):  # a worker was killed before it was there
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                resources={"GPU": 1} if gpu else None,
+                preload=[__name__],
+                silence_logs=logging.CRITICAL,
+            )
+    raise EngineError(
+        f"{workers} workers could not be started on this machine, {STARTS} times; most often memory ran out. "
+        "End other programs, or use fewer (--workers), and start the same command again."
+    )
 
 
 def _kill(started: Any) -> None:

@@ -93,7 +93,8 @@ class Seen:
 
 
 def _collect(waiting: dict, finished: Callable[[Training, Any], None], seen: Seen) -> None:
-    count, failed = len(waiting), []
+    count, failed = len(waiting), {}
+    order = list(waiting.values())
     while waiting:
         seen.look()
         done = [future for future in waiting if future.done()]
@@ -104,7 +105,7 @@ def _collect(waiting: dict, finished: Callable[[Training, Any], None], seen: See
             except LostScheduler:
                 raise
             except Exception as error:
-                failed.append((training, error))
+                failed[training.name] = error
                 continue
             finished(training, result)
             seen.look()
@@ -113,12 +114,12 @@ def _collect(waiting: dict, finished: Callable[[Training, Any], None], seen: See
         if not done:
             time.sleep(LOOK)
     if failed:
-        training, error = failed[0]
+        first = next(training.name for training in order if training.name in failed)
+        error = failed[first]
         if len(failed) == 1:
             raise error
         raise EngineError(
-            f"{len(failed)} of {count} trainings failed, the others are kept. The first, {training.name}: "
-            f"{error}"
+            f"{len(failed)} of {count} trainings failed, the others are kept. The first, {first}: {error}"
         ) from error
 
 

@@ -22,6 +22,7 @@ DOCUMENTS = (
     "Makefile",
     "pyproject.toml",
     "environment.yml",
+    "docs/*",
     f"{REFERENCE}/*.md",
 )
 

@@ -15,7 +15,13 @@ from focil.reports.site.atlas import MODULES, PARAMS, REFERENCE, Atlas, Executed
 from focil.reports.site.front import described, is_teaching, linked, opened, params_of, section, seeds
 from focil.runs.params import read_params
 
-LANGUAGES = {"CITATION.cff": "yaml", "Makefile": "make", "pyproject.toml": "toml", "environment.yml": "yaml"}
+LANGUAGES = {
+    "CITATION.cff": "yaml",
+    "docs/slurm.py": "python",
+    "Makefile": "make",
+    "pyproject.toml": "toml",
+    "environment.yml": "yaml",
+}
 
 
 def notebook(atlas: Atlas, path: str) -> tuple[str, str]:
