@@ -268,9 +268,11 @@ def test_a_worker_that_takes_two_tasks_at_once_is_refused(pair, on_cluster):
 def test_the_script_for_slurm_asks_for_one_training_a_worker():
     script = runpy.run_path(str(TESTS.parent / "docs" / "slurm.py"))
     free = {"dashboard_address": "127.0.0.1:0"}
-    with script["SLURMCluster"](**script["WORKER"], scheduler_options=free) as cluster:
+    asked = script["WORKER"] | {"job_script_prologue": script["QUICK"]}
+    with script["SLURMCluster"](**asked, scheduler_options=free) as cluster:
         text = cluster.job_script()
     assert "#SBATCH --mem=6G" in text and "#SBATCH -t 04:00:00" in text and "--nthreads 1 " in text
+    assert "MALLOC_ARENA_MAX=1" in text
 
 
 def test_nobody_at_the_address_is_told_in_time(monkeypatch, tmp_path):

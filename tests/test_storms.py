@@ -235,7 +235,7 @@ def small_disk(folder, kilobytes):
         yield (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limits[0], limits[1]))), limits.reverse
 
 
-@pytest.mark.parametrize("kilobytes", [16, 300])
+@pytest.mark.parametrize("kilobytes", [16, 100, 300, 700] if KILLS > 3 else [300])
 def test_a_full_disk_ends_in_words_and_with_more_room_it_goes_on(kilobytes, alone, tmp_path):
     work = tmp_path / "work"
     command = [*RUN, written(work, CONFIG), "--quiet", "--out", str(tmp_path / "disk" / "outputs")]

@@ -25,7 +25,7 @@ from focil.runs.results import RESULT
 from focil.runs.sources import load_data
 
 # Memory that a training takes: of its own, and in copies of its data; measured, see docs/cluster.md.
-BASE_BYTES, COPIES = 700_000_000, 4
+BASE_BYTES, COPIES = 700_000_000, 7
 
 
 class StudyError(FocilError):
