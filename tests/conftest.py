@@ -67,6 +67,13 @@ def train_alone(study: Study, job: Job, path: Path, progress: Progress | None = 
     return study.train(job, progress or Progress())
 
 
+def without_time(tree):
+    """A result without the seconds that it took: what two runs must agree in."""
+    if isinstance(tree, dict):
+        return {key: without_time(value) for key, value in tree.items() if key != "seconds"}
+    return [without_time(value) for value in tree] if isinstance(tree, list) else tree
+
+
 @pytest.fixture(scope="session")
 def ran(tmp_path_factory):
     """outputs/ with a finished run of three tasks, whose class names would be HTML or formulas if they

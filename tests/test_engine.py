@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trainings
 import yaml
-from conftest import separable, write_npz
+from conftest import separable, without_time, write_npz
 
 import focil.engine.cluster
 from focil.__main__ import main
@@ -199,18 +199,12 @@ def test_a_study_needs_no_folder_in_common(pair, tmp_path, monkeypatch):
     here, there = (
         json.loads((tmp_path / place / "study" / "result.json").read_text()) for place in ("here", "there")
     )
-    assert _without_time(here["arms"]) == _without_time(there["arms"])
+    assert without_time(here["arms"]) == without_time(there["arms"])
     (kind,) = there["provenance"]["workers"]
     assert kind["versions"]["torch"] and len(kind["trainings"]) == len(
         list(tmp_path.glob("there/study/seed-0/*.json"))
     )
     assert [list(folder.iterdir()) for folder in pair.folder.glob("worker-*")] == [[], []]
-
-
-def _without_time(tree):
-    if isinstance(tree, dict):
-        return {key: _without_time(value) for key, value in tree.items() if "seconds" not in key}
-    return [_without_time(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def test_other_data_under_the_same_name_is_refused(pair, on_cluster, tmp_path, monkeypatch, capsys):

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import without_time
 
 import focil
 from focil.reports.execute import SOCKETS
@@ -183,12 +184,6 @@ def workers_of(tmp_path):
             if b"spawn_main" in Path(f"/proc/{number}/cmdline").read_bytes():
                 found.append(number)
     return found
-
-
-def without_time(tree):
-    if isinstance(tree, dict):
-        return {key: without_time(value) for key, value in tree.items() if key != "seconds"}
-    return [without_time(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def test_killed_workers_change_no_number_of_a_study(tmp_path):

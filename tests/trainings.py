@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 from focil.base.errors import FocilError
-from focil.engine import worker
 
 
 def answer(value, progress):
@@ -38,10 +37,3 @@ def long(folder, progress):
             progress.advance(1)
     finally:
         (Path(folder) / f"ended-{os.getpid()}").touch()
-
-
-def writes(seen, progress):
-    """Leaves a file in the client's folder, if it can be seen; else returns its bytes."""
-    with worker.folder_in_worker(*seen) as (folder, is_shared):
-        (folder / "made").write_text("here")
-        return None if is_shared else (folder / "made").read_bytes()
