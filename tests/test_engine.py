@@ -5,6 +5,7 @@ The cluster is one scheduler and two workers on the loopback address, each in a 
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from conftest import separable, without_time, write_npz
 import focil.engine.cluster
 from focil.__main__ import main
 from focil.base.errors import FocilError
+from focil.base.progress import VARIABLE, without_finished
 from focil.engine import worker
 from focil.engine.compute import LostScheduler, Training, compute
 from focil.engine.worker import MARK, EngineError, Progress
@@ -110,6 +112,28 @@ def test_trainings_run_in_processes_of_their_own_and_come_back_by_name():
     pids = {pid for _, pid in found.values()}
     assert os.getpid() not in pids and 1 <= len(pids) <= 2
     assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 20)
+
+
+def test_each_training_that_ends_has_a_line_unless_it_must_be_quiet(monkeypatch, capsys):
+    given = [Training(f"number {k}", 1, trainings.answer, (k,)) for k in range(2)]
+    monkeypatch.setenv(VARIABLE, "file")
+    collected(given)
+    said = [line for line in re.split(r"[\r\n]+", capsys.readouterr().err) if "done" in line]
+    assert sorted(line[:8] for line in said) == ["number 0", "number 1"]
+    assert [line[8:] for line in said] == [": done, 1 of 2", ": done, 2 of 2"]
+    assert without_finished("kept\n" + "\n".join(said) + "\n") == "kept\n"
+    monkeypatch.setenv(VARIABLE, "quiet")
+    collected(given)
+    assert capsys.readouterr().err == ""
+
+
+def test_workers_that_do_not_start_say_why(monkeypatch):
+    def full(**_):
+        raise RuntimeError("Cluster failed to start") from OSError("no process more for you")
+
+    monkeypatch.setattr("distributed.LocalCluster", full)
+    with pytest.raises(EngineError, match=r"2 workers could not be started.*no process more for you\); most"):
+        collected([Training(f"number {k}", 1, trainings.answer, (k,)) for k in range(2)])
 
 
 def test_one_that_fails_is_told_when_the_others_have_ended():

@@ -4,6 +4,7 @@ The command line decides, and processes below it follow.
 """
 
 import os
+import re
 import sys
 from typing import Any
 
@@ -15,6 +16,7 @@ VOICES = {
     "quiet": "say nothing but errors and the results",
     "verbose": "a plain line for every finished task, with its accuracies, instead of a bar",
 }
+FINISHED = re.compile(r"^.*: done, \d+ of \d+\n?", re.MULTILINE)  # the lines of `finished`
 PATIENCE = 30.0  # seconds between two looks at a bar that goes into a file
 
 
@@ -39,3 +41,15 @@ def line(text: str) -> None:
     """A plain line on standard error, when verbose."""
     if os.environ.get(VARIABLE) == "verbose":
         print(text, file=sys.stderr, flush=True)
+
+
+def finished(name: str, done: int, total: int) -> None:
+    """A line about a training that has ended, above the bar; nothing when quiet."""
+    if os.environ.get(VARIABLE) != "quiet":
+        tqdm.write(f"{name}: done, {done} of {total}", file=sys.stderr)
+
+
+def without_finished(text: str) -> str:
+    """What was written to standard error, without the lines of `finished`: a page that shows the numbers
+    does not need them."""
+    return FINISHED.sub("", text)

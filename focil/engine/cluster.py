@@ -93,20 +93,27 @@ def _started(workers: int, gpu: bool) -> Any:
     import dask
     from distributed import LocalCluster
 
+    reason: BaseException | None = None
     for _ in range(STARTS):
-        with dask.config.set(LOCAL), suppress(RuntimeError):  # a worker was killed before it was there
-            return LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                resources={"GPU": 1} if gpu else None,
-                preload=[__name__],
-                silence_logs=logging.CRITICAL,
-            )
+        try:
+            with dask.config.set(LOCAL):
+                return LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    resources={"GPU": 1} if gpu else None,
+                    preload=[__name__],
+                    silence_logs=logging.CRITICAL,
+                )
+        except RuntimeError as error:  # a worker was killed before it was there
+            reason = error
+            while reason.__cause__:
+                reason = reason.__cause__
     raise EngineError(
-        f"{workers} workers could not be started on this machine, {STARTS} times; most often memory ran out. "
-        "End other programs, or use fewer (--workers), and start the same command again."
+        f"{workers} workers could not be started on this machine, {STARTS} times (the last time: {reason}); "
+        "most often memory ran out. End other programs, or use fewer (--workers), and start the same command "
+        "again."
     )
 
 

@@ -110,7 +110,7 @@ def _collect(waiting: dict, finished: Callable[[Training, Any], None], seen: See
             finished(training, result)
             seen.look()
             seen.reach(future.key, training.size)
-            progress.line(f"{training.name}: done, {count - len(waiting)} of {count}")
+            progress.finished(training.name, count - len(waiting), count)
         if not done:
             time.sleep(LOOK)
     if failed:

@@ -22,6 +22,7 @@ from traitlets import default
 from focil.base.errors import FocilError
 from focil.base.files import WriteError, atomic_path, why_unwritten
 from focil.base.places import shipped
+from focil.base.progress import without_finished
 from focil.engine import worker
 from focil.engine.worker import Progress
 from focil.reports import pages
@@ -170,10 +171,14 @@ def execute(template: Path, out: Path, parameters: dict, heard: Any = None) -> N
 
 
 def _settle_progress(notebook: Path) -> None:
-    """Keep of each progress bar what a terminal would show in the end: nothing, if the bar was cleared."""
+    """Keep of each progress bar what a terminal would show in the end: nothing, if the bar was cleared; and
+    no line about a training that has ended."""
     content, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(notebook, as_version=4), {})
     for cell in content.cells:
         if "outputs" in cell:
+            for output in cell.outputs:
+                if output.output_type == "stream" and output.name == "stderr":
+                    output.text = without_finished(output.text)
             cell.outputs = [
                 output for output in cell.outputs if output.output_type != "stream" or output.text.strip()
             ]
