@@ -634,9 +634,9 @@ def test_memory_draws_ours_by_who_and_others_where_their_memory_is_known():
     assert router.get_marker() != both.get_marker() and router.get_linestyle() != both.get_linestyle()
     assert (stored.get_xdata(), stored.get_ydata(), stored.get_markerfacecolor()) == ([3], [20], "white")
     legend = [text.get_text() for text in axis.get_legend().get_texts()]
-    assert legend == ["router", "both", "others': memory not stated", "others': number of images stored"]
+    assert legend == ["router", "both", "others': memory not stated", "others': the images that they store"]
     assert [text.get_text() for text in axis.texts] == [
-        "A, 1000",
+        "A",
         "as many bytes as\nthe training set (100 MB)",
         "B: 30 %",
     ]
@@ -644,6 +644,16 @@ def test_memory_draws_ours_by_who_and_others_where_their_memory_is_known():
     assert "A: 20 % with 3 MB of images; B: 30 % with memory not stated." in picture.alt
     beyond = titles(cost([point("all", 250, 0.6)], (), 100_000_000, 3000))
     assert beyond == ["One image alone: 60.0 % by all with 250 MB, 2.5 times the training set's bytes"]
+
+
+def test_others_that_store_as_much_and_reach_as_much_share_a_label():
+    entries = (("A", 20, 1000), ("B", 21, 1000), ("C", 24, 1000), ("D", 20, 5000))
+    others = [
+        Published(name, value, "sample", "", stored=kept, read=name != "B") for name, value, kept in entries
+    ]
+    (axis,) = cost([point("all", 10, 0.95)], others, 100_000_000, 3000).figure.axes
+    named = {text.get_text(): text.xy for text in axis.texts if "training" not in text.get_text()}
+    assert named == {"B †, A": (3.0, 20.5), "C": (3.0, 24.0), "D": (15.0, 20.0)}
 
 
 def test_unknown_memory_is_named_in_groups_that_neither_span_far_nor_touch():

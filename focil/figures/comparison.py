@@ -84,7 +84,7 @@ def draw_comparison(axis: Axes, groups: Mapping[str, Sequence[Row]]) -> Axes:
     axis.grid(axis="x", color="0.92")
     axis.set_axisbelow(True)
     axis.set_xlabel("final average accuracy (%); filled: ours, hollow: others'")
-    parts.title(axis, _finding(groups), width=88)
+    parts.title(axis, _finding(groups), width=74)
     return axis
 
 
@@ -104,7 +104,7 @@ def _groups(runs: Sequence[Mapping[str, Mapping]], published: Sequence[Published
 
 def _theirs(entry: Published) -> Row:
     kept = {0: "", None: ", replay"}.get(entry.stored, f", {entry.stored} images stored")
-    return Row(entry.method + kept, entry.accuracy / 100, None if entry.half is None else entry.half / 100)
+    return Row(entry.name + kept, entry.accuracy / 100, None if entry.half is None else entry.half / 100)
 
 
 def _finding(groups: Mapping[str, Sequence[Row]]) -> str:

@@ -34,7 +34,7 @@ def cost(
         for who, line in _by_who(points).items()
     ]
     text += [
-        f"{entry.method}: {entry.accuracy:g} % with {_megabytes(entry.stored * image_bytes)} of images"
+        f"{entry.name}: {entry.accuracy:g} % with {_megabytes(entry.stored * image_bytes)} of images"
         for entry in others
         if entry.stored
     ]
@@ -85,32 +85,23 @@ def draw_cost(
 
 
 def _draw_stored(axis: Axes, others: Sequence[Published], image_bytes: int) -> None:
+    look = {"fmt": "o", "color": style.MUTED, "mfc": "white", "ms": 6, "capsize": 3}
     for entry in others:
-        x, label = (
-            entry.stored * image_bytes / 1e6,
-            None if entry is not others[0] else f"{OTHERS}number of images stored",
-        )
-        axis.errorbar(
-            x,
-            entry.accuracy,
-            yerr=entry.half,
-            fmt="o",
-            color=style.MUTED,
-            mfc="white",
-            ms=6,
-            capsize=3,
-            label=label,
-        )
-        place = {"xytext": (7, 0), "textcoords": "offset points", "va": "center", "zorder": 4}
-        halo = [withStroke(linewidth=2.5, foreground="white")]  # our lines may pass below
-        axis.annotate(
-            f"{entry.method}, {entry.stored}",
-            (x, entry.accuracy),
-            fontsize=8,
-            color=style.INK,
-            path_effects=halo,
-            **place,
-        )
+        label = None if entry is not others[0] else f"{OTHERS}the images that they store"
+        x = entry.stored * image_bytes / 1e6
+        axis.errorbar(x, entry.accuracy, yerr=entry.half, label=label, **look)
+    place = {"xytext": (7, 0), "textcoords": "offset points", "va": "center", "zorder": 4}
+    halo = [withStroke(linewidth=2.5, foreground="white")]  # our lines may pass below
+    for stored in {entry.stored for entry in others}:
+        for group in _close([entry for entry in others if entry.stored == stored]):
+            axis.annotate(
+                ", ".join(entry.name for entry in reversed(group)),
+                (stored * image_bytes / 1e6, np.mean([entry.accuracy for entry in group])),
+                fontsize=8,
+                color=style.INK,
+                path_effects=halo,
+                **place,
+            )
 
 
 def _draw_training_set(axis: Axes, training_set_bytes: int) -> None:
@@ -157,7 +148,8 @@ def _cost_finding(points: Sequence[Point], others: Sequence[Published], training
     if not others:
         return text
     rival = max(others, key=lambda entry: entry.accuracy)
-    return f"{text}; best of others: {rival.accuracy:g} % ({rival.method})"
+    kept = f", {rival.stored} images stored" if rival.stored else ""
+    return f"{text}; best of others: {rival.accuracy:g} % ({rival.name}{kept})"
 
 
 def _by_who(points: Sequence[Point]) -> dict[str, list[Point]]:
@@ -168,9 +160,14 @@ def _by_who(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def _unknown(others: Sequence[Published]) -> list[list[Published]]:
-    """Those that do not say what they store, from the lowest up, in groups no wider than `CLOSE`."""
+    """Those that do not say what they store, see `_close`."""
+    return _close([entry for entry in others if not entry.stored])
+
+
+def _close(others: Sequence[Published]) -> list[list[Published]]:
+    """Others from the lowest up, in groups no wider than `CLOSE`."""
     groups: list[list[Published]] = []
-    for entry in sorted((entry for entry in others if not entry.stored), key=lambda entry: entry.accuracy):
+    for entry in sorted(others, key=lambda entry: entry.accuracy):
         if groups and entry.accuracy - groups[-1][0].accuracy <= CLOSE:
             groups[-1].append(entry)
         else:
@@ -180,7 +177,7 @@ def _unknown(others: Sequence[Published]) -> list[list[Published]]:
 
 def _label(group: Sequence[Published]) -> str:
     low, high = (f"{group[i].accuracy:g}" for i in (0, -1))
-    return f"{', '.join(entry.method for entry in group)}: {low if low == high else f'{low} to {high}'} %"
+    return f"{', '.join(entry.name for entry in group)}: {low if low == high else f'{low} to {high}'} %"
 
 
 def _percent(point: Point) -> str:

@@ -21,7 +21,7 @@ from focil.studies.audit.audit import MEASURES
 from focil.studies.audit.shortcuts import DESCRIBED
 from focil.studies.tables import arm_lines, method_lines
 
-KEPT_FIGURES = ("accuracy-curves.png", "batches.png", "competition.png", "occupancy.png", "routing.png")
+KEPT_FIGURES = ("accuracy-curves.png", "batches.png", "competition.png", "occupancy.png")
 HEAD = """# Reference results
 
 Written by `python -m focil publish`, from runs of the commands below. Final average accuracy in %: mean and
