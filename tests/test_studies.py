@@ -68,7 +68,8 @@ class Bar:
     def update(self, count):
         self.updates.append(count)
 
-    def write(self, text, file):
+    @staticmethod
+    def write(text, file):
         print(text, file=file)
 
 

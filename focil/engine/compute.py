@@ -4,7 +4,6 @@ import os
 import queue
 import secrets
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from focil.base import progress
 from focil.engine import cluster, worker
 from focil.engine.worker import EngineError
 
-LOOK = 0.05  # seconds between two looks at what has ended
+LOOK = 0.5  # seconds that are waited at most for a worker to say something
 
 
 class LostScheduler(EngineError):
@@ -64,27 +63,35 @@ def compute(
             given = training.function, training.given, versions, topic
             resources = {"GPU": 1} if gpu else None
             name = f"{training.name.replace(' ', '-')}-{secrets.token_hex(4)}"
-            waiting[client.submit(worker.perform, *given, key=name, pure=False, resources=resources)] = (
-                training
-            )
+            future = client.submit(worker.perform, *given, key=name, pure=False, resources=resources)
+            future.add_done_callback(lambda _: heard.put(None))
+            waiting[future] = training
         _collect(waiting, finished, Seen(bar, heard))
 
 
 class Seen:
-    """What is seen of trainings while they run: one bar over all of them, and what they say."""
+    """What is seen of trainings while they run: one bar over all of them, and what they say.
+
+    heard: what workers told, and None for each training that has ended.
+    """
 
     def __init__(self, bar: Any, heard: queue.SimpleQueue):
         self.bar, self.heard, self.reached = bar, heard, {}
 
-    def look(self) -> None:
-        """Take in what workers have told since the last look."""
+    def look(self, seconds: float) -> None:
+        """Take in what was heard since the last look; where that is nothing, wait for it so long."""
         with suppress(queue.Empty):
+            self._take(self.heard.get(timeout=seconds))
             while True:
-                event = self.heard.get_nowait()
-                if "text" in event:
-                    self.bar.write(event["text"], file=sys.stderr)
-                else:
-                    self.reach(event["key"], event["reached"])
+                self._take(self.heard.get_nowait())
+
+    def _take(self, event: dict | None) -> None:
+        if event is None:
+            return
+        if "text" in event:
+            self.bar.write(event["text"], file=sys.stderr)
+        else:
+            self.reach(event["key"], event["reached"])
 
     def reach(self, key: str, count: int) -> None:
         """A training has come so far; less than before, if it had to begin again."""
@@ -96,7 +103,7 @@ def _collect(waiting: dict, finished: Callable[[Training, Any], None], seen: See
     count, failed = len(waiting), {}
     order = list(waiting.values())
     while waiting:
-        seen.look()
+        seen.look(LOOK)
         done = [future for future in waiting if future.done()]
         for future in done:
             training = waiting.pop(future)
@@ -108,11 +115,9 @@ def _collect(waiting: dict, finished: Callable[[Training, Any], None], seen: See
                 failed[training.name] = error
                 continue
             finished(training, result)
-            seen.look()
+            seen.look(0)
             seen.reach(future.key, training.size)
             progress.finished(training.name, count - len(waiting), count)
-        if not done:
-            time.sleep(LOOK)
     if failed:
         first = next(training.name for training in order if training.name in failed)
         error = failed[first]
