@@ -37,6 +37,11 @@ class Published:
         """The method, marked where its source was not read."""
         return self.method if self.read else f"{self.method} {UNREAD}"
 
+    @property
+    def name_and_memory(self) -> str:
+        """The name, with the number of images that it stores."""
+        return f"{self.name}, {self.stored} images stored" if self.stored else self.name
+
 
 def _drawn(method: str, accuracy: float) -> Published:
     return Published(method, accuracy, "sample", PAPER, stored=None)

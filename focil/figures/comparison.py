@@ -103,8 +103,8 @@ def _groups(runs: Sequence[Mapping[str, Mapping]], published: Sequence[Published
 
 
 def _theirs(entry: Published) -> Row:
-    kept = {0: "", None: ", replay"}.get(entry.stored, f", {entry.stored} images stored")
-    return Row(entry.name + kept, entry.accuracy / 100, None if entry.half is None else entry.half / 100)
+    who = f"{entry.name}, replay" if entry.stored is None else entry.name_and_memory
+    return Row(who, entry.accuracy / 100, None if entry.half is None else entry.half / 100)
 
 
 def _finding(groups: Mapping[str, Sequence[Row]]) -> str:

@@ -148,8 +148,7 @@ def _cost_finding(points: Sequence[Point], others: Sequence[Published], training
     if not others:
         return text
     rival = max(others, key=lambda entry: entry.accuracy)
-    kept = f", {rival.stored} images stored" if rival.stored else ""
-    return f"{text}; best of others: {rival.accuracy:g} % ({rival.name}{kept})"
+    return f"{text}; best of others: {rival.accuracy:g} % ({rival.name_and_memory})"
 
 
 def _by_who(points: Sequence[Point]) -> dict[str, list[Point]]:
