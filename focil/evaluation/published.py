@@ -12,6 +12,7 @@ QUOTED = "one pass, batches of 10, ResNet18; the paper's number as others quote 
 MOSE = "run again by the authors of MOSE, as others quote it"
 KIN = "random features and a streaming discriminant; the paper's number as others quote it"
 UNREAD = "†"  # after the name of a row whose source was not read
+EXPLAINED = f"; {UNREAD}: quoted, source not read"  # below a figure that has such rows
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from focil.base import words
 from focil.evaluation import metrics, protocols
-from focil.evaluation.published import Published
+from focil.evaluation.published import EXPLAINED, UNREAD, Published
 from focil.figures import parts, style
 from focil.figures.accuracy import ANSWERERS, phrase
 
@@ -83,7 +83,8 @@ def draw_comparison(axis: Axes, groups: Mapping[str, Sequence[Row]]) -> Axes:
     axis.set_xlim(0, 100)
     axis.grid(axis="x", color="0.92")
     axis.set_axisbelow(True)
-    axis.set_xlabel("final average accuracy (%); filled: ours, hollow: others'")
+    quoted = any(UNREAD in row.who for group in groups.values() for row in group)
+    axis.set_xlabel(f"final average accuracy (%); filled: ours, hollow: others'{EXPLAINED if quoted else ''}")
     parts.title(axis, _finding(groups), width=74)
     return axis
 

@@ -8,7 +8,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator
 
 from focil.base import words
-from focil.evaluation.published import Published
+from focil.evaluation.published import EXPLAINED, Published
 from focil.figures import parts, style
 from focil.figures.parts import percent
 
@@ -67,7 +67,7 @@ def draw_cost(
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.minorticks_off()
-    axis.set_xlabel("memory (MB, log scale)")
+    axis.set_xlabel(f"memory (MB, log scale){'' if all(entry.read for entry in others) else EXPLAINED}")
     axis.set_ylabel("final average accuracy,\none image alone (%)")
     values = [100 * point["accuracy"] for point in points] + [entry.accuracy for entry in others]
     axis.set_ylim(0, 1.25 * max(values))  # room for the marker's words
