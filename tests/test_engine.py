@@ -7,10 +7,12 @@ import json
 import os
 import re
 import runpy
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trainings
@@ -154,6 +156,14 @@ def test_a_training_whose_worker_is_killed_is_tried_again_three_times(tmp_path):
     with pytest.raises(EngineError, match="impossible: the worker that trained it was killed"):
         collected([Training("impossible", 1, trainings.suicide, (str(tmp_path / "more"), 99))])
     assert len(list((tmp_path / "more").iterdir())) == 4
+
+
+def test_a_worker_between_two_processes_does_not_stop_the_others_from_ending():
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    nannies = [SimpleNamespace(auto_restart=True, pid=pid) for pid in (None, process.pid)]
+    focil.engine.cluster._kill(SimpleNamespace(workers=dict(enumerate(nannies))))
+    assert process.wait(60) == -signal.SIGKILL
+    assert not any(nanny.auto_restart for nanny in nannies)
 
 
 def test_what_cannot_fit_is_refused_before_it_starts(tmp_path):

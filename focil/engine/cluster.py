@@ -118,11 +118,13 @@ def _started(workers: int, gpu: bool) -> Any:
 
 
 def _kill(started: Any) -> None:
-    """End workers at once: one in the middle of a training would only end with it."""
+    """End workers at once: one in the middle of a training would only end with it. A worker that has just died
+    has no process until its nanny starts another; that one holds no training and closes when it is asked to."""
     for nanny in started.workers.values():
         nanny.auto_restart = False
-        with suppress(OSError, AttributeError):
-            os.kill(nanny.pid, signal.SIGKILL)
+        with suppress(OSError, AttributeError):  # the nanny, in a thread of its own, may lose the process now
+            if (pid := nanny.pid) is not None:
+                os.kill(pid, signal.SIGKILL)
 
 
 def dask_setup(_worker: Any) -> None:
