@@ -86,7 +86,10 @@ def _local(workers: int, gpu: bool) -> Iterator[Any]:
         _kill(started)
         raise
     finally:
-        started.close()
+        # A worker that is being started anew since another has died can make Dask's own closing fail. It has
+        # been told to end by then: what was computed, or the error that is on its way, is what counts.
+        with suppress(Exception):
+            started.close()
 
 
 def _started(workers: int, gpu: bool) -> Any:
@@ -118,8 +121,11 @@ def _started(workers: int, gpu: bool) -> Any:
 
 
 def _kill(started: Any) -> None:
-    """End workers at once: one in the middle of a training would only end with it. A worker that has just died
-    has no process until its nanny starts another; that one holds no training and closes when it is asked to."""
+    """End workers at once: one in the middle of a training would only end with it.
+
+    A worker that has just died has no process until its nanny starts another; that one holds no training and
+    ends when it is asked to.
+    """
     for nanny in started.workers.values():
         nanny.auto_restart = False
         with suppress(OSError, AttributeError):  # the nanny, in a thread of its own, may lose the process now
