@@ -5,6 +5,7 @@ Only trainable numbers are stored, updated and averaged: all of them lie in one 
 touch them.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -137,11 +138,11 @@ def can_be_batched(backbone: nn.Module, image_shape: tuple[int, int, int]) -> bo
 class Learners:
     """C masked sub-networks of one backbone, one learning rate each, that take every step on the same batch.
 
-    backbone: the module; its own values are not used.
+    backbone: the module; its own values are not used, and it is left alone.
     """
 
     def __init__(self, backbone: nn.Module, starts: Sequence[Start], sgd: Sgd):
-        self.backbone, self.starts, self.sgd = backbone, list(starts), sgd
+        self.backbone, self.starts, self.sgd = _twin(backbone), list(starts), sgd
         self.steps = 0
         parameters = dict(backbone.named_parameters())
         self.buffers = [{n: t.clone() for n, t in s.own.items() if n not in parameters} for s in self.starts]
@@ -235,7 +236,9 @@ class Learners:
         self.backbone.train(len(images) > 1)  # one image alone has no statistics of its own
         leaves = {slot.name: slot.leaf for slot in self._slots}
         if len(self) == 1:
-            return self._one({name: leaf[0] for name, leaf in leaves.items()}, self.buffers[0], images)[None]
+            # Squeezed: the gradient of leaf[0] would be copied into a tensor of zeros.
+            alone = {name: leaf.squeeze(0) for name, leaf in leaves.items()}
+            return self._one(alone, self.buffers[0], images)[None]
         buffers = {name: torch.stack([b[name] for b in self.buffers]) for name in self.buffers[0]}
         return vmap(self._one, (0, 0, None), randomness="different")(leaves, buffers, images)
 
@@ -270,6 +273,12 @@ class Learners:
         sizes = torch.tensor([size for slot in self._slots for size in slot.sizes])
         rates = torch.tensor([start.lr for start in self.starts]).repeat(len(self._slots))
         self._rate = rates.repeat_interleave(sizes).to(self._values.device)
+
+
+def _twin(module: nn.Module) -> nn.Module:
+    """A module of the same tensors for another thread: a pass puts its own tensors into the module."""
+    shared = [*module.parameters(), *module.buffers()]
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in shared})
 
 
 def _masked_slot(name: str, weights: list[Tensor], trainable: list[np.ndarray]) -> _Slot:

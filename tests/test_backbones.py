@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from focil import backbones
-from focil.backbones import MLP, Conv3x3, ResNet18, build, feature_size, masked_shapes, own_tensors
+from focil.backbones import MLP, Convolution, ResNet18, build, feature_size, masked_shapes, own_tensors
 
 
 @pytest.fixture(scope="module")
@@ -154,21 +154,27 @@ def test_a_module_without_weights_is_explained():
         build(lambda shape: nn.Flatten(1), (3, 8, 8), 0)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("outputs", [4, 90])  # more and fewer than the places of the batch
+@pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 3), (3, 2), (4, 4)])
-def test_convolutions_leave_out_only_what_lies_on_padding(size, stride):
+def test_convolutions_are_torchs_own_in_another_way(size, stride, kernel, outputs, training):
     torch.manual_seed(0)
-    ours, plain = Conv3x3(8, 6, stride), torch.nn.Conv2d(8, 6, 3, stride, 1, bias=False)
+    ours = Convolution(8, outputs, kernel, stride).train(training)
+    plain = torch.nn.Conv2d(8, outputs, kernel, stride, kernel // 2, bias=False)
     plain.load_state_dict(ours.state_dict())
-    images = torch.randn(5, 8, *size)
-    one, other = ours(images), plain(images)
+    images, same = (torch.randn(5, 8, *size).requires_grad_() for _ in range(2))
+    same.data.copy_(images.data)
+    one, other = ours(images), plain(same)
     torch.testing.assert_close(one, other)
     one.square().sum().backward(), other.square().sum().backward()
     torch.testing.assert_close(ours.weight.grad, plain.weight.grad)
+    torch.testing.assert_close(images.grad, same.grad)
 
 
 def test_gradients_in_bfloat16_are_right_on_one_pixel():
-    block, images = Conv3x3(128, 256, 2), torch.randn(10, 128, 1, 1)
+    block, images = Convolution(128, 256, 3, 2), torch.randn(10, 128, 1, 1)
     block(images).sum().backward()
     exact, block.weight.grad = block.weight.grad, None
     spoiled = [torch.full((256 * 128 * 9,), torch.nan, dtype=torch.bfloat16) for _ in range(8)]
