@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from focil import backbones
-from focil.backbones import MLP, Convolution, ResNet18, build, feature_size, masked_shapes, own_tensors
+from focil.backbones import MLP, ResNet18, build, feature_size, masked_shapes, own_tensors
+from focil.base.convolution import Convolution
 
 
 @pytest.fixture(scope="module")

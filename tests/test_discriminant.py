@@ -74,15 +74,32 @@ def test_packed_moments_are_those_of_a_dense_product(half, count, parts, seed):
     for rows in torch.arange(count).tensor_split(parts):
         known.observe(features[rows], labels[rows])
     assert known.moments.numel() == half * (2 * half + 1)  # every number of a symmetric matrix once
-    assert torch.equal(unpack(known.moments), features.T @ features)
+    assert torch.equal(unpack(known.moments[0]), features.T @ features)
     assert known.counts.tolist() == [int((labels == c).sum()) for c in range(3)]
     assert torch.equal(known.sums, torch.stack([features[labels == c].sum(dim=0) for c in range(3)]))
 
 
-@pytest.mark.parametrize("size", [1, 3, 75])
-def test_an_odd_number_of_features_is_refused(size):
-    with pytest.raises(ValueError, match=f"even number of features, not {size}"):
-        Discriminant(size, 3, 0.01)
+@pytest.mark.parametrize(("size", "blocks"), [(1, 1), (3, 1), (75, 1), (6, 2), (8, 3), (10, 2)])
+def test_an_odd_number_of_features_is_refused(size, blocks):
+    with pytest.raises(ValueError, match=f"even number of features a block, not {size} in {blocks}"):
+        Discriminant(size, 3, 0.01, blocks=blocks)
+
+
+def test_blocks_are_discriminants_of_their_own_whose_scores_are_added():
+    features, labels = gaussians(size=12)
+    joint = Discriminant(12, 5, 0.01, blocks=3)
+    joint.observe(features, labels)
+    alone = [observed(part, labels) for part in features.chunk(3, dim=1)]
+    expected = sum(known.scores(part) for known, part in zip(alone, features.chunk(3, dim=1), strict=True))
+    torch.testing.assert_close(joint.scores(features), expected / 3**0.5)
+    assert joint.nbytes == sum(tensor.nbytes for tensor in joint.state().values())
+    assert joint.nbytes < observed(features, labels).nbytes
+    kept = torch.tensor([0, 2, 4, 5, 10, 11])
+    part, direct = joint.part(kept), Discriminant(6, 5, 0.01, blocks=3)
+    direct.observe(features[:, kept], labels)
+    torch.testing.assert_close(
+        part.scores(features[:, kept]), direct.scores(features[:, kept]), rtol=1e-4, atol=1e-4
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -111,7 +128,7 @@ def test_classes_one_after_the_other_give_the_sums_and_answers_of_all_at_once():
     )
     assert torch.equal(whole.counts, stream.counts)
     torch.testing.assert_close(whole.sums, stream.sums, rtol=0, atol=bound)
-    torch.testing.assert_close(unpack(whole.moments), unpack(stream.moments), rtol=0, atol=bound)
+    torch.testing.assert_close(unpack(whole.moments[0]), unpack(stream.moments[0]), rtol=0, atol=bound)
     assert torch.equal(whole.scores(features).argmax(dim=1), stream.scores(features).argmax(dim=1))
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focil.router import patches
-from focil.router.patches import Patches, Recipe
+from focil.router.patches import TWO, Patches, Recipe
 
 SHAPES = [(1, 2, 2), (1, 3, 3), (1, 8, 8), (1, 28, 28), (3, 5, 7), (3, 7, 5), (3, 32, 32)]
 ROUNDING = {
@@ -70,6 +70,9 @@ def test_patches_fit_into_the_image_and_are_of_several_sizes_where_there_is_room
     found = Recipe().sides((3, height, width))
     assert found == sorted(set(found)) and min(found) >= 2 and max(found) <= min(height, width)
     assert len(found) == 4 or min(height, width) < 28
+    both = Recipe(sizes=TWO).sides((3, height, width))
+    assert len(both) == 6 and set(both) == set(found)
+    assert both[:2] == both[3:5]  # as many a group, on the smallest image too
 
 
 def test_images_of_one_pixel_give_finite_features():

@@ -76,6 +76,10 @@ def assert_equal(one, other):
         assert torch.equal(one[name], other[name]), name
 
 
+def second_moments(discriminant):
+    return torch.stack([unpack(moments) for moments in discriminant.moments])
+
+
 def assert_same_sums(one, other, features):
     """Equal up to rounding: a sum of n float32 products is off by at most n units of rounding of the sum
     of their sizes."""
@@ -84,7 +88,7 @@ def assert_same_sums(one, other, features):
     )
     assert torch.equal(one.counts, other.counts)
     torch.testing.assert_close(one.sums, other.sums, rtol=0, atol=bound)
-    torch.testing.assert_close(unpack(one.moments), unpack(other.moments), rtol=0, atol=bound)
+    torch.testing.assert_close(second_moments(one), second_moments(other), rtol=0, atol=bound)
     assert bound < 0.02 * one.moments.abs().max()  # else one image more or less would not be noticed
 
 
@@ -140,7 +144,7 @@ def test_a_part_is_the_router_of_a_smaller_budget():
     images = lessons(data)[1][0]
     torch.testing.assert_close(small.features(images), direct.features(images))
     torch.testing.assert_close(large.features(images)[:, kept], direct.features(images))
-    whole, own = unpack(small.discriminant.moments), unpack(direct.discriminant.moments)
+    whole, own = second_moments(small.discriminant), second_moments(direct.discriminant)
     torch.testing.assert_close(
         whole, own, rtol=1e-3, atol=1e-4 * own.abs().max().item()
     )  # features in float32, summed over the images
@@ -332,7 +336,7 @@ def test_options_reach_the_router(data):
         data, router_megabytes=0.2, router_cells=3, router_mirror=True, precision="bfloat16", seed=7
     ).router
     assert (router.recipe, router.precision, router.seed) == (Recipe(cells=3, mirror=True), "bfloat16", 7)
-    assert 150_000 < router.nbytes <= 200_000 and plain.router.nbytes <= 50_000
+    assert 100_000 < router.nbytes <= 200_000 and plain.router.nbytes <= 50_000
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """A streaming linear discriminant over all classes seen: no task id, no stored image, no gradient.
 
-All that is kept are sums over the stream: images, feature sums of each class, and one matrix of second
+All that is kept are sums over the stream: images, feature sums of each class, and a matrix of second
 moments. So nothing can be forgotten, and neither the order of classes nor their split into tasks matters.
 """
 
@@ -14,28 +14,40 @@ from torch import Tensor
 class Discriminant:
     """Gaussian classes with one covariance (Fisher 1936; streaming: Hayes and Kanan 2020, "Deep SLDA").
 
-    features: length of a feature vector, even. classes: classes that will be seen, in the order of the tasks.
-    ridge: what is added to the diagonal of the within-class covariance, in units of its mean.
+    features: length of a feature vector. classes: classes that will be seen, in the order of the tasks.
+    ridge: what is added to the diagonal of the within-class covariance, in units of its mean. blocks: equal
+    parts of the features, of even length, that are taken as independent of each other: as many discriminants
+    whose scores are added. For the same bytes they see more features.
     """
 
-    def __init__(self, features: int, classes: int, ridge: float, device: str | torch.device = "cpu"):
-        if features % 2:
-            raise ValueError(f"the packed covariance needs an even number of features, not {features}")
-        half = features // 2
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        ridge: float,
+        device: str | torch.device = "cpu",
+        blocks: int = 1,
+    ):
+        if features % (2 * blocks):
+            raise ValueError(
+                f"the packed covariance needs an even number of features a block, not {features} in {blocks}"
+            )
+        size = features // blocks
         self.ridge = ridge
         self.counts = torch.zeros(classes, dtype=torch.int64, device=device)
         self.sums = torch.zeros(classes, features, device=device)
-        self.moments = torch.zeros(half, features + 1, device=device)  # of a symmetric matrix, see `unpack`
+        self.moments = torch.zeros(blocks, size // 2, size + 1, device=device)  # symmetric, see `unpack`
         self._rule: tuple[Tensor, Tensor] | None = None
 
     def observe(self, features: Float[Tensor, "N F"], labels: Int64[Tensor, " N"]) -> None:
         """Add features of classes to the sums."""
-        half = len(self.moments)
-        left, right = features[:, :half], features[:, half:]
-        # A quarter of the products that symmetry gives is left out.
-        self.moments[:, :half] += left.T @ right
-        self.moments[:, half + 1 :] += (left.T @ left).triu_()
-        self.moments[:, half:-1] += (right.T @ right).tril_()
+        for moments, part in zip(self.moments, features.chunk(len(self.moments), dim=1), strict=True):
+            half = len(moments)
+            left, right = part[:, :half], part[:, half:]
+            # A quarter of the products that symmetry gives is left out.
+            moments[:, :half] += left.T @ right
+            moments[:, half + 1 :] += (left.T @ left).triu_()
+            moments[:, half:-1] += (right.T @ right).tril_()
         self.sums.index_add_(0, labels, features)
         self.counts += torch.bincount(labels, minlength=len(self.counts))
         self._rule = None
@@ -48,17 +60,21 @@ class Discriminant:
         return features @ weights + biases
 
     def part(self, kept: Int64[Tensor, " kept"]) -> "Discriminant":
-        """The discriminant that would have been learned on the features `kept` alone (an even number of
-        positions)."""
-        smaller = Discriminant(len(kept), len(self.counts), self.ridge, self.sums.device)
+        """The discriminant that would have been learned on the features `kept` alone, as many of each
+        block."""
+        blocks, size = len(self.moments), self.sums.shape[1] // len(self.moments)
+        smaller = Discriminant(len(kept), len(self.counts), self.ridge, self.sums.device, blocks)
         smaller.counts, smaller.sums = self.counts, self.sums[:, kept]
-        smaller.moments = pack(unpack(self.moments)[kept][:, kept])
+        inside = kept.view(blocks, -1) - size * torch.arange(blocks, device=kept.device)[:, None]
+        smaller.moments = torch.stack(
+            [pack(unpack(moments)[own][:, own]) for moments, own in zip(self.moments, inside, strict=True)]
+        )
         return smaller
 
     @property
     def nbytes(self) -> int:
         """Bytes of the sums."""
-        return nbytes(self.sums.shape[1], len(self.counts))
+        return nbytes(self.sums.shape[1], len(self.counts), len(self.moments))
 
     def state(self) -> dict:
         """Tensors for `load`."""
@@ -74,19 +90,28 @@ class Discriminant:
 
     def _solve(self) -> tuple[Tensor, Tensor]:
         seen = self.counts > 0
-        means = self.sums[seen].double() / self.counts[seen, None]
-        total = unpack(self.moments).double() / self.counts.sum()
-        within = total - self.sums[seen].double().T @ means / self.counts.sum()
+        weights = self.sums.new_zeros(self.sums.shape[1], len(seen))
+        biases = self.sums.new_full((len(seen),), -torch.inf)
+        biases[seen] = 0
+        blocks = len(self.moments)
+        parts = zip(self.moments, self.sums.chunk(blocks, dim=1), weights.chunk(blocks), strict=True)
+        for moments, sums, directions in parts:
+            # Blocks are not quite independent: the sum of their scores is surer than it is right.
+            own, constants = self._solve_block(moments, sums[seen], self.counts[seen])
+            directions[:, seen] = (own / blocks**0.5).float()
+            biases[seen] += (constants / blocks**0.5).float()
+        return weights, biases
+
+    def _solve_block(self, moments: Tensor, sums: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        means = sums.double() / counts[:, None]
+        total = unpack(moments).double() / counts.sum()
+        within = total - sums.double().T @ means / counts.sum()
         # Classes without any scatter of their own (one image each) leave only what the float32 sums were
         # rounded by.
         rounding = 1e-6 * total.trace() + torch.finfo(torch.float32).tiny
         within.diagonal().add_(torch.maximum(self.ridge * within.diagonal().mean(), rounding))
-        directions = torch.cholesky_solve(means.T, torch.linalg.cholesky(within))  # (features, seen)
-        weights = self.sums.new_zeros(self.sums.shape[1], len(seen))
-        biases = self.sums.new_full((len(seen),), -torch.inf)
-        weights[:, seen] = directions.float()
-        biases[seen] = (-0.5 * (means.T * directions).sum(dim=0)).float()
-        return weights, biases
+        directions = torch.cholesky_solve(means.T, torch.linalg.cholesky(within))  # (size, seen)
+        return directions, -0.5 * (means.T * directions).sum(dim=0)
 
 
 def class_offsets(
@@ -106,9 +131,9 @@ def class_offsets(
     return scores(means)[own, own]
 
 
-def nbytes(features: int, classes: int) -> int:
+def nbytes(features: int, classes: int, blocks: int = 1) -> int:
     """Bytes of the sums of a `Discriminant`."""
-    return 2 * features * (features + 1) + 4 * classes * features + 8 * classes
+    return 2 * features * (features // blocks + 1) + 4 * classes * features + 8 * classes
 
 
 def pack(matrix: Float[Tensor, "F F"]) -> Float[Tensor, "F//2 F+1"]:

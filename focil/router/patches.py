@@ -20,19 +20,23 @@ from focil.backbones import ImageShape, Precision
 DRAWN = 50_000  # patches that each size is whitened from
 CHUNK = 50  # images at a time: their codes must fit into a cache
 
+ONE = ((1 / 8, 3 / 16, 1 / 4, 3 / 8),)  # sizes of patches for one discriminant
+TWO = ((1 / 8, 3 / 16, 1 / 4), (1 / 8, 3 / 16, 3 / 8))  # and for two
+
 
 @dataclass(frozen=True)
 class Recipe:
     """How patches are made and found. The defaults were chosen on the development split, see `variants`.
 
-    sizes: of a patch's side, in sides of the image. stride: between patches, in sides of the image. cells:
+    sizes: of a patch's side, in sides of the image, in groups of as many: each group has filters of its own
+    and a discriminant of its own. stride: between patches, in sides of the image. cells:
     the image is pooled to cells x cells. mirror: sum over the image and its mirror image. threshold: of a
     code, in standard deviations. contrast: variance of a patch below which it counts as flat (images are
     normalised to 1). whitening: added to the variances that are whitened. root: of the pooled codes, so that
     a few strong finds do not outweigh many weak ones.
     """
 
-    sizes: tuple[float, ...] = (1 / 8, 3 / 16, 1 / 4, 3 / 8)
+    sizes: tuple[tuple[float, ...], ...] = ONE
     stride: float = 1 / 32
     cells: int = 2
     mirror: bool = False
@@ -42,9 +46,13 @@ class Recipe:
     root: bool = True
 
     def sides(self, image_shape: ImageShape) -> list[int]:
-        """Sides of the patches for images (C, H, W), in pixels."""
+        """Sides of the patches for images (C, H, W), in pixels, group by group.
+
+        On a small image several sizes may be the same; a single group has each once, more have as many each.
+        """
         side = min(image_shape[1:])
-        return sorted({min(side, max(2, round(side * share))) for share in self.sizes})
+        sides = [min(side, max(2, round(side * share))) for group in self.sizes for share in group]
+        return sides if len(self.sizes) > 1 else sorted(set(sides))
 
     def feature_count(self, filters: int, image_shape: ImageShape) -> int:
         """Number of features with so many filters of each size."""

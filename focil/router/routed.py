@@ -13,7 +13,7 @@ from focil.confidence import Evidence
 from focil.data.stream import Task
 from focil.method import Focil, FocilOptions
 from focil.router import answers
-from focil.router.patches import Recipe
+from focil.router.patches import ONE, TWO, Recipe
 from focil.router.router import Router
 
 
@@ -26,8 +26,18 @@ class RoutedOptions(FocilOptions):
     router_megabytes: float = Field(
         10, gt=0, le=100_000, description="MB (10^6 bytes) that all of the router may take"
     )
+    router_discriminants: Literal[1, 2] = Field(
+        1,
+        description="that share the router's bytes; 2 are better for photographs, from 10 MB on",
+    )
     router_cells: int = Field(2, ge=1, le=64, description="the router pools an image to cells x cells")
     router_mirror: bool = Field(False, description="for the router, a mirrored image shows the same thing")
+
+
+def recipe_of(options: RoutedOptions) -> Recipe:
+    """How the patches are made that these options ask for."""
+    sizes = ONE if options.router_discriminants == 1 else TWO
+    return Recipe(sizes=sizes, cells=options.router_cells, mirror=options.router_mirror)
 
 
 class RoutedFocil(Focil):
@@ -49,7 +59,7 @@ class RoutedFocil(Focil):
             self.tasks,
             self.classes,
             budget=round(1e6 * options.router_megabytes),
-            recipe=Recipe(cells=options.router_cells, mirror=options.router_mirror),
+            recipe=recipe_of(options),
             seed=self.seed,
             precision=options.precision,
             device=self.device,

@@ -28,7 +28,7 @@ class RouterError(FocilError):
 
 
 class Router:
-    """A discriminant over all classes of all tasks, as large as a budget of bytes allows.
+    """Discriminants over all classes of all tasks, as large as a budget of bytes allows.
 
     image_shape: (C, H, W). tasks, classes: number of tasks, and of classes in each. budget: bytes of all that
     is kept. recipe: of the patches. seed: draws them. Raises RouterError for a budget that is too small.
@@ -50,9 +50,8 @@ class Router:
         self.seed, self.precision, self.device = seed, precision, torch.device(device)
         self.filters = _filters(budget, image_shape, tasks * classes, recipe)
         self.patches: Patches | None = None
-        self.discriminant = Discriminant(
-            recipe.feature_count(self.filters, image_shape), tasks * classes, RIDGE, device
-        )
+        features = recipe.feature_count(self.filters, image_shape)
+        self.discriminant = Discriminant(features, tasks * classes, RIDGE, device, len(recipe.sizes))
 
     def observe(self, images: Float[Tensor, "N C H W"], task: int, labels: Int64[Tensor, " N"]) -> None:
         """Learn from normalised images of a task with labels inside it.
@@ -115,9 +114,9 @@ def _filters(budget: int, image_shape: ImageShape, classes: int, recipe: Recipe)
     """
 
     def size(filters: int) -> int:
-        return discriminant.nbytes(recipe.feature_count(filters, image_shape), classes) + recipe.nbytes(
-            filters, image_shape
-        )
+        features = recipe.feature_count(filters, image_shape)
+        sums = discriminant.nbytes(features, classes, len(recipe.sizes))
+        return sums + recipe.nbytes(filters, image_shape)
 
     filters = 0
     while size(filters + 2) <= budget and filters + 2 <= DRAWN:

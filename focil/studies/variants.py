@@ -21,7 +21,8 @@ from focil.expert import masked_weights
 from focil.method import Focil
 from focil.router import answers, discriminant
 from focil.router.discriminant import Discriminant
-from focil.router.patches import CHUNK, Patches, Recipe
+from focil.router.patches import CHUNK, ONE, TWO, Patches, Recipe
+from focil.router.routed import recipe_of
 from focil.router.router import RIDGE, Router
 from focil.runs.params import Benchmark
 from focil.runs.sources import load_data, open_stream, order_of
@@ -55,6 +56,7 @@ class Extracted(NamedTuple):
     test: Tensor
     nbytes: int
     seconds: float
+    blocks: int = 1  # discriminants, each on an equal part of the features
 
 
 class RouterVariants:
@@ -69,15 +71,16 @@ class RouterVariants:
         self.stream = self.open()
         self.benchmark = benchmark
         self.seed, self.budget, self.precision = seed, budget, benchmark.focil.precision
-        self.base = Recipe(cells=benchmark.focil.router_cells, mirror=benchmark.focil.router_mirror)
+        self.base = recipe_of(benchmark.focil)
         self.shape = data.image_shape
 
     def rows(self) -> Iterator[Row]:
-        """Every variant, one by one: first of the features, then of what is made of the same features."""
-        base = self._pass(self.base)
-        yield self._row("the default", base, scores)
+        """Every variant, one by one: first of the features, then of what one discriminant makes of the same
+        features."""
+        yield self._row("the default", self._pass(self.base), scores)
         for what, change in self._changes().items():
             yield self._row(what, self._pass(dataclasses.replace(self.base, **change)), scores)
+        base = self._pass(dataclasses.replace(self.base, sizes=ONE))
         yield self._row(
             f"pooled products of {COMPONENTS} filters a size", self._pass(self.base, products=True), scores
         )
@@ -113,8 +116,15 @@ class RouterVariants:
 
     def _changes(self) -> dict[str, dict]:
         changes = {
-            "one size of patch (3/16)": {"sizes": (3 / 16,)},
-            "two sizes (1/8, 1/4)": {"sizes": (1 / 8, 1 / 4)},
+            "one discriminant, four sizes": {"sizes": ONE},
+            "one discriminant, three sizes": {"sizes": TWO[:1]},
+            "one discriminant, one size (3/16)": {"sizes": ((3 / 16,),)},
+            "two discriminants, three sizes each": {"sizes": TWO},
+            "both on the same sizes": {"sizes": (TWO[0],) * 2},
+            "both on two sizes, none in common": {"sizes": ((1 / 8, 1 / 4), (3 / 16, 3 / 8))},
+            "four discriminants, two sizes each": {
+                "sizes": ((1 / 8, 3 / 16), (1 / 8, 1 / 4), (3 / 16, 1 / 4), (1 / 8, 3 / 8))
+            },
             "every second position": {"stride": self.base.stride * 2},
             "pooled to 1 x 1": {"cells": 1},
             "pooled to 2 x 2": {"cells": 2},
@@ -158,6 +168,7 @@ class RouterVariants:
             extract(self.stream.prepare(self.stream.test)),
             patches.nbytes,
             seconds,
+            1 if products else len(recipe.sizes),
         )
 
     def _first_expert(self) -> Extracted:
@@ -204,7 +215,7 @@ class RouterVariants:
     def _row(self, what: str, seen: Extracted, rule: Rule, saved: int = 0) -> Row:
         start, shape = time.perf_counter(), self.stream.order.shape
         even = seen.features.shape[1] // 2 * 2
-        sums = Discriminant(even, self.stream.order.size, RIDGE, self.stream.device)
+        sums = Discriminant(even, self.stream.order.size, RIDGE, self.stream.device, seen.blocks)
         for part, labels in zip(seen.features.split(500), seen.labels.split(500), strict=True):
             sums.observe(part[:, :even], labels)
 
@@ -243,14 +254,14 @@ def with_ridge(ridge: float) -> Rule:
     """Another ridge."""
 
     def rule(sums: Discriminant, features: Tensor) -> Tensor:
-        return _like(sums, sums.moments, ridge).scores(features)
+        return _like(sums, sums.moments[0], ridge).scores(features)
 
     return rule
 
 
 def least_squares(sums: Discriminant, features: Tensor) -> Tensor:
     """Ridge regression on one-hot labels, with a constant, from the same sums."""
-    total, count = discriminant.unpack(sums.moments).double(), sums.counts.sum()
+    total, count = discriminant.unpack(sums.moments[0]).double(), sums.counts.sum()
     mean = sums.sums.sum(dim=0).double() / count
     spread = total / count - mean.outer(mean)
     spread.diagonal().add_(sums.ridge * spread.diagonal().mean())
@@ -261,7 +272,7 @@ def least_squares(sums: Discriminant, features: Tensor) -> Tensor:
 
 def half_precision(sums: Discriminant, features: Tensor) -> Tensor:
     """The second moments rounded to float16, in units of the features' own, as if they had been kept so."""
-    total = discriminant.unpack(sums.moments)
+    total = discriminant.unpack(sums.moments[0])
     scale = total.diagonal().sqrt().clamp(min=1e-30)
     rounded = (total / scale.outer(scale)).half().float() * scale.outer(scale)
     return _like(sums, discriminant.pack(rounded), COARSE).scores(features)
@@ -270,7 +281,7 @@ def half_precision(sums: Discriminant, features: Tensor) -> Tensor:
 def low_rank(sums: Discriminant, features: Tensor) -> Tensor:
     """The within-class scatter as its strongest directions, and what is left on the diagonal."""
     between = sums.sums.T @ (sums.sums / sums.counts[:, None])
-    within = discriminant.unpack(sums.moments) - between
+    within = discriminant.unpack(sums.moments[0]) - between
     values, axes = torch.linalg.eigh(within)
     strong = axes[:, -RANK:] * values[-RANK:] @ axes[:, -RANK:].T
     strong.diagonal().copy_(within.diagonal())
@@ -300,5 +311,5 @@ def pooled_products(patches: Patches) -> Map:
 
 def _like(sums: Discriminant, moments: Tensor, ridge: float) -> Discriminant:
     other = Discriminant(sums.sums.shape[1], len(sums.counts), ridge, sums.sums.device)
-    other.load(sums.state() | {"moments": moments})
+    other.load(sums.state() | {"moments": moments[None]})
     return other
