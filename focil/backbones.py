@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from torch.func import functional_call
