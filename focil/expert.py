@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -36,15 +38,17 @@ class Expert:
         store: Store,
         images: Float[Tensor, "N C H W"],
         precision: Precision = "float32",
+        blank: Store | None = None,
     ) -> Float[Tensor, "N classes"]:
-        """Logits over the task's classes for normalised images; one image is enough."""
-        # Rounded here, where few weights are not 0, or autocast would round all of them.
-        tensors = (
-            masked_weights(store, self.mask, torch.bfloat16 if precision == "bfloat16" else torch.float32)
-            | self.own
-        )
+        """Logits over the task's classes for normalised images; one image is enough.
+
+        blank: `blank_weights` of the store, written and wiped here: for a single image, new zeros would take
+        as long as all the rest.
+        """
+        blank = blank_weights(store, precision) if blank is None else blank
+        tensors = masked_weights(store, self.mask, blank) | self.own
         backbone.eval()
-        with torch.no_grad():
+        with torch.no_grad(), _wiped(blank, self.mask):
             size = max(1, CHUNK // math.prod(images.shape[2:]))
             parts = (_laid(part, precision) for part in images.split(size))
             return torch.cat(
@@ -66,14 +70,39 @@ class Expert:
         return digest.hexdigest()
 
 
-def masked_weights(store: Store, mask: Mask, kind: torch.dtype = torch.float32) -> Store:
-    """Dense weights of one expert, of a dtype: the store's where the mask is, 0 elsewhere."""
-    weights = {}
-    for name, dense in store.items():
-        positions = torch.as_tensor(mask.positions(name), device=dense.device)
-        weights[name] = torch.zeros_like(dense, dtype=kind)
-        weights[name].view(-1)[positions] = dense.view(-1)[positions].to(kind)
+def blank_weights(store: Store, precision: Precision = "float32") -> Store:
+    """Zeros in the place of all weights, of the type that a pass in `precision` computes with.
+
+    Rounded here, where few weights are not 0, or autocast would round all of them.
+    """
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    return {name: torch.zeros_like(dense, dtype=kind) for name, dense in store.items()}
+
+
+def masked_weights(store: Store, mask: Mask, blank: Store | None = None) -> Store:
+    """Dense weights of one expert: the store's where the mask is, 0 elsewhere. blank: zeros to write into."""
+    weights = blank_weights(store) if blank is None else blank
+    for name, positions in _places(weights, mask):
+        values = store[name].take(positions)  # index_select would take one core
+        weights[name].view(-1).index_copy_(0, positions, values.to(weights[name].dtype))
     return weights
+
+
+@contextmanager
+def _wiped(weights: Store, mask: Mask) -> Iterator[None]:
+    """`weights` are all 0 again afterwards."""
+    try:
+        yield
+    finally:
+        for name, positions in _places(weights, mask):
+            weights[name].view(-1).index_fill_(0, positions, 0)
+
+
+def _places(weights: Store, mask: Mask) -> Iterator[tuple[str, Tensor]]:
+    """Layer and flat positions of all connections of a mask."""
+    for name, layer in weights.items():
+        for part in (mask.new[name], mask.reused[name]):
+            yield name, torch.as_tensor(part, device=layer.device)
 
 
 def gather_statistics(

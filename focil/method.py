@@ -21,7 +21,7 @@ from focil.backbones import ImageShape
 from focil.base import seeds
 from focil.confidence import RULES, Evidence, Rule
 from focil.data.stream import Task
-from focil.expert import Expert, Store, gather_statistics, masked_weights
+from focil.expert import Expert, Store, blank_weights, gather_statistics, masked_weights
 from focil.masks import RECORD_BYTES, Allocation, Ledger, Mask
 from focil.search import Candidate, DivergedError, Halving, Search
 from focil.trainer import Learners, Sgd, Start, can_be_batched, in_turns, is_slow_batched
@@ -125,6 +125,7 @@ class Focil:
         self.experts: list[Expert] = []
         self.report: list[dict] = []
         self._held_bytes = 0
+        self._blank: Store | None = None  # working memory, see `Expert.logits`
 
     def learn(self, task: Task) -> None:
         """Train the task's expert on one pass over its batches, then freeze it."""
@@ -157,7 +158,10 @@ class Focil:
         """Logits of all experts, or of those named, for normalised images."""
         chosen = self.experts if experts is None else [self.experts[e] for e in experts]
         precision = self.options.precision
-        return torch.stack([e.logits(self.backbone, self.store, images, precision) for e in chosen], dim=1)
+        if self._blank is None:
+            self._blank = blank_weights(self.store, precision)
+        given = self.backbone, self.store, images, precision, self._blank
+        return torch.stack([expert.logits(*given) for expert in chosen], dim=1)
 
     def evidence(self, images: Float[Tensor, "N C H W"]) -> dict[str, Evidence]:
         """What is said of normalised images, by who says it: here the experts alone."""

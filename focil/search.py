@@ -7,14 +7,13 @@ is drawn once.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from focil.base.cores import Cores
 from focil.base.errors import FocilError
 from focil.trainer import Learners
 
@@ -49,7 +48,7 @@ class Search(ABC):
         self.groups, self.candidates = list(groups), list(candidates)
         self.alive = list(candidates)
         self.batches = 0  # learned so far
-        self._cores: ThreadPoolExecutor | None = None  # one group on each, where groups go side by side
+        self._cores = Cores()
 
     @property
     @abstractmethod
@@ -60,7 +59,7 @@ class Search(ABC):
         self, images: Float[Tensor, "B C H W"], labels: Int64[Tensor, " B"], again: Batch | None = None
     ) -> None:
         """Let every candidate score the batch and then train on it, together with images of held batches."""
-        scores = self._steps(images, labels, again)
+        scores = self._cores.map(lambda group: group.step(images, labels, again), self.groups)
         accuracies = [value for accuracy, _ in scores for value in accuracy.tolist()]
         losses = [value for _, loss in scores for value in loss.tolist()]
         for candidate, accuracy, loss in zip(self.alive, accuracies, losses, strict=True):
@@ -72,23 +71,6 @@ class Search(ABC):
     @abstractmethod
     def winner(self) -> tuple[Learners, Candidate]:
         """The candidate that is chosen at the end of the stream, with its learners."""
-
-    def _steps(
-        self, images: Float[Tensor, "B C H W"], labels: Int64[Tensor, " B"], again: Batch | None
-    ) -> list[tuple[Tensor, Tensor]]:
-        """The step of every group, in their order. Two steps on a core each end sooner than one after the
-        other on both cores."""
-        if self._cores is None or len(self.groups) == 1:
-            dice = torch.get_rng_state()
-            scores = [group.step(images, labels, again) for group in self.groups]
-            # A network with dropout draws from torch's generator: in turns, so that its draws have an order.
-            draws = not torch.equal(dice, torch.get_rng_state())
-            self._cores = None if draws or images.device.type != "cpu" else _cores(len(self.groups))
-            return scores
-        cores = torch.get_num_threads()
-        scores = list(self._cores.map(lambda group: group.step(images, labels, again), self.groups))
-        torch.set_num_threads(cores)  # threads that start later take the last number that any thread has set
-        return scores
 
     @abstractmethod
     def _drop(self) -> None:
@@ -158,12 +140,6 @@ class Halving(Search):
     def _keep_best(self, count: int, since: int) -> None:
         by_merit = sorted(range(len(self.alive)), key=lambda i: _merit(self.alive[i], since), reverse=True)
         self._keep(sorted(by_merit[:count]))
-
-
-def _cores(groups: int) -> ThreadPoolExecutor | None:
-    """Threads that compute on one core each; None where there is one core, or one group."""
-    count = min(torch.get_num_threads(), groups)
-    return ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) if count > 1 else None
 
 
 def _merit(candidate: Candidate, since: int) -> tuple[float, float]:

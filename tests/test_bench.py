@@ -1,8 +1,13 @@
 """What `make bench` times can still be run; the times themselves belong to no test."""
 
+import re
+
 import pytest
 
-from focil.bench import engine, timings
+from focil.bench import engine, shares, timings
+from focil.router import patches
+from focil.router.routed import RoutedOptions
+from focil.runs.params import Benchmark
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +40,17 @@ def test_an_offline_epoch_is_compared_with_its_bare_passes(capsys):
 def test_the_engine_is_timed_by_number_of_empty_trainings(capsys):
     engine.trainings((1, 3))
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["1", "3"]
+
+
+def test_the_time_of_a_task_is_shared_out(monkeypatch, capsys):
+    monkeypatch.setattr(patches, "DRAWN", 4000)
+    small = RoutedOptions(sparsities=[0.95], learning_rates=[0.01, 0.02], first_rung=2, router_megabytes=0.5)
+    monkeypatch.setattr(
+        shares, "read_params", lambda path: Benchmark(name="n", data="d", tasks=20, focil=small)
+    )
+    shares.shares("cifar100-20", 32, images=50, tested=20)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[1] for line in lines] == ["without what makes it fast", "as it is"]
+    for line in lines:
+        assert all(f"{part} " in line for part in shares.PARTS)
+        assert sum(int(share) for share in re.findall(r"(\d+)%", line)) == pytest.approx(100, abs=2)

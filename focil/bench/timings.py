@@ -13,6 +13,7 @@ from focil import backbones
 from focil.base import words
 from focil.bench.engine import trainings
 from focil.bench.page import redraws
+from focil.bench.shares import shares
 from focil.confidence import RULES
 from focil.data.datasets import Dataset
 from focil.data.stream import Augmentation, Stream, class_order
@@ -47,6 +48,9 @@ def main() -> None:
     densities()
     print("\none step of ResNet18 in the last of T tasks, batch 10, all cores, bfloat16, density 0.05")
     tasks()
+    for name, side, images in (("cifar100-20", 32, 2500), ("tiny-imagenet-100", 64, 1000)):
+        print(f"\none task of {name}, {images} images of noise, all cores, bfloat16, in seconds")
+        shares(name, side, images)
     print("\nthe router beside ResNet18, 20 tasks of 5 classes, all cores, bfloat16, by MB")
     routers()
     print(
