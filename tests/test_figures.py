@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from focil.base.files import WriteError
-from focil.evaluation.published import PUBLISHED, Published
+from focil.evaluation.published import PUBLISHED, UNREAD, Published
 from focil.figures import accuracy, answering, audit, layers, memory, occupancy, parts, search, style
+from focil.figures.accuracy import ANSWERERS
 from focil.figures.comparison import comparison
 from focil.figures.cost import cost
+from focil.figures.order import by_tasks
 from focil.runs.params import SHORTCUTS
 from focil.studies.audit.shortcuts import DESCRIBED
 
@@ -282,6 +284,7 @@ def every_picture(tasks, depth):
     yield answering.batches(batched(**SIX), tasks)
     yield answering.competition(nine(tasks), 5)
     yield cost(POINTS, PUBLISHED["cifar100-20"], 150_000_000, 3072)
+    yield by_tasks({who: {tasks: (0.5, 0.01), 2 * tasks: (0.4, None)} for who in ANSWERERS}, {})
     yield search.chosen(searched(tasks))
     yield search.candidates(searched(tasks), tasks - 1)
     yield compared()
@@ -1056,3 +1059,22 @@ def test_drawing_leaves_the_reader_s_own_style_alone():
     before = dict(matplotlib.rcParams)
     list(every_picture(2, 2))
     assert dict(matplotlib.rcParams) == before
+
+
+# The number of tasks
+
+
+def test_the_number_of_tasks_is_told_for_ours_and_others():
+    ours = {"router": {10: (0.514, 0.004), 20: (0.519, None)}, "experts": {10: (0.2, 0.01), 20: (0.1, 0.01)}}
+    picture = by_tasks(ours, {"theirs": {10: 47.5, 20: 33.7}})
+    (title,) = titles(picture)
+    assert "From 10 to 20 tasks the router answers 51.4 to 51.9 %" in title
+    assert "theirs falls from 47.5 % in 10 to 33.7 % in 20" in title
+    assert "the router: 51.4 ± 0.4 % in 10 tasks, 51.9 % in 20 tasks" in picture.alt
+    (axis,) = picture.figure.axes
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["10", "20"]
+    assert [text.get_text() for text in axis.get_legend().get_texts()][-1] == "theirs"
+    assert "not read" not in axis.get_xlabel()
+    quoted = by_tasks(ours, {f"theirs {UNREAD}": {10: 1.0, 20: 2.0}})
+    assert "goes from 1 % in 10 to 2 % in 20" in titles(quoted)[0]
+    assert "not read" in quoted.figure.axes[0].get_xlabel()

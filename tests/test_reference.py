@@ -71,6 +71,25 @@ def test_what_others_published_is_drawn_beside_ours(outputs, tmp_path):
         assert "FOCIL, released code 77.8" in picture.info["Description"]
 
 
+def test_splits_of_the_same_data_are_drawn_together(outputs, tmp_path):
+    for tasks in (3, 6):
+        folder = tmp_path / "outputs" / f"small-{tasks}" / "seed-0"
+        folder.mkdir(parents=True)
+        result = json.loads((outputs / "small" / "seed-0" / "result.json").read_text())
+        result["benchmark"] |= {"name": f"small-{tasks}", "tasks": tasks, "data": "cifar100"}
+        for who in ("router", "both"):
+            key = "sample" if who == "both" else f"sample-{who}"
+            result["accuracy"][key] = result["accuracy"]["sample-experts"] | {"final_average": tasks / 10}
+        (folder / "result.json").write_text(json.dumps(result))
+    picture = tmp_path / "reference" / "cifar100-by-tasks.png"
+    publish(tmp_path / "outputs", tmp_path / "reference", ["small-3"])
+    assert not picture.exists()  # one split alone shows nothing
+    publish(tmp_path / "outputs", tmp_path / "reference", ["small-6"])
+    with Image.open(picture) as drawn:
+        said = drawn.info["Description"]
+    assert "the router: 30.0 % in 3 tasks, 60.0 % in 6 tasks" in said and "EFC++ † " in said
+
+
 def test_the_command_line_publishes_and_refuses_what_is_not_there(outputs, capsys):
     assert main(["publish", "small", "--out", str(outputs)]) == 0
     assert (outputs / "reference" / "README.md").exists()

@@ -1,17 +1,18 @@
 """The published numbers: outputs/reference, made from finished runs and small enough for git."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from focil.base import words
 from focil.base.errors import FocilError
 from focil.evaluation import protocols
 from focil.evaluation.metrics import mean_interval
-from focil.evaluation.published import PUBLISHED
+from focil.evaluation.published import BY_TASKS, PUBLISHED
 from focil.figures import accuracy, style
 from focil.figures.comparison import comparison
 from focil.figures.cost import cost
+from focil.figures.order import by_tasks
 from focil.memo.account import MIB
 from focil.memo.table import TITLES
 from focil.runs.params import Benchmark
@@ -50,7 +51,38 @@ def publish(outputs: Path, reference: Path, names: Sequence[str]) -> None:
                 f"{outputs / name} holds no finished run; start one with: python -m focil run "
                 f"params/{name}.yaml"
             )
+    _draw_by_tasks(reference)
     (reference / "README.md").write_text(_readme(reference), encoding="utf-8")
+
+
+def _draw_by_tasks(reference: Path) -> None:
+    """One picture for each data set that was split into tasks in several ways."""
+    published: dict[str, dict[int, list[dict]]] = {}
+    for folder in sorted(path for path in reference.iterdir() if path.is_dir()):
+        results = [] if (folder / RESULT).exists() else read_results(folder)
+        benchmark = results[0]["benchmark"] if results else {"development": True}
+        if not benchmark["development"] and "sample-router" in results[0]["accuracy"]:
+            published.setdefault(benchmark["data"], {})[benchmark["tasks"]] = results
+    for data, by_number in published.items():
+        if len(by_number) > 1:
+            picture = by_tasks(curves(by_number), BY_TASKS.get(data, {}))
+            style.save(picture, reference / f"{data}-by-tasks.png")
+
+
+def curves(by_number: Mapping[int, list[dict]]) -> dict[str, dict[int, tuple[float, float | None]]]:
+    """Who answers -> number of tasks -> final `sample` average over the seeds, and half its interval.
+
+    by_number: results of every seed, by the number of tasks.
+    """
+    return {
+        who: {
+            tasks: mean_interval(
+                [result["accuracy"][protocols.join("sample", who)]["final_average"] for result in results]
+            )
+            for tasks, results in sorted(by_number.items())
+        }
+        for who in ("router", "both", "experts")
+    }
 
 
 def _publish_study(study: Path, target: Path) -> None:
