@@ -43,6 +43,12 @@ def line(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def note(text: str) -> None:
+    """A paragraph that a person should read before a long run, on standard error; nothing when quiet."""
+    if os.environ.get(VARIABLE) != "quiet":
+        print(text, file=sys.stderr, flush=True)
+
+
 def finished(name: str, done: int, total: int) -> None:
     """A line about a training that has ended, above the bar; nothing when quiet."""
     if os.environ.get(VARIABLE) != "quiet":

@@ -29,7 +29,7 @@ DESCRIBED: dict[Shortcut, Described] = {
     "R2": Described(
         "20 trials, many passes",
         "search.py",
-        "scores = [group.step(images, labels, again) for group in self.groups]",
+        "scores = self._cores.map(lambda group: group.step(images, labels, again), self.groups)",
     ),
     "R3": Described(
         "learning rate x 0.01", "trainer.py", "self._values.addcmul_(gradient, self._rate, value=-1)"

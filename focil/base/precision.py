@@ -1,0 +1,26 @@
+"""What bfloat16 costs here: half the time of float32 where the processor computes with it, many times as long
+where it does not."""
+
+import time
+
+import torch
+import torch.nn.functional as F
+
+SLOW = 2.0  # times as long as float32: worth a word before hours of training
+REPEATS = 5
+
+
+def slowdown() -> float:
+    """How many times as long a convolution, forward and backward, takes in bfloat16 as in float32, here."""
+    return _seconds(torch.bfloat16) / _seconds(torch.float32)
+
+
+def _seconds(kind: torch.dtype) -> float:
+    images = torch.ones(10, 64, 16, 16, dtype=kind, requires_grad=True)
+    weights = torch.ones(64, 64, 3, 3, dtype=kind, requires_grad=True)
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        torch.autograd.grad(F.conv2d(images, weights, padding=1).sum(), [images, weights])
+        times.append(time.perf_counter() - start)
+    return min(times)
