@@ -14,7 +14,7 @@ import torch
 # The position of a purpose is part of every stream: append, never reorder.
 PURPOSES = tuple(
     "class order, sample order, initial weights, head, masks, augmentation, batch groups, held batches, "
-    "patches, trials, trial weights, trial masks, test crops, dropout".split(", ")
+    "patches, trials, trial weights, trial masks, test crops, dropout, replay".split(", ")
 )
 
 

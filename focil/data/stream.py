@@ -125,6 +125,20 @@ class Task:
 
         Raises StreamError when the passes of the stream are used up (one, for an online stream).
         """
+        stream, number = self._stream, self.next_pass()
+        crops = seeds.torch_generator(stream.seed, "augmentation", self.index, number, device=stream.device)
+        return (
+            (stream.prepare(stream.augmentation(self._stored(rows), crops)), self._labels(rows))
+            for rows in self._read(number)
+        )
+
+    def raw_batches(self) -> Iterator[tuple[UInt8[Tensor, "B C H W"], Int64[Tensor, " B"]]]:
+        """One pass as `batches`, in the same order, but of images as they are stored: for methods that keep
+        some of them, and that augment a batch anew for each step."""
+        number = self.next_pass()
+        return ((self._stored(rows), self._labels(rows)) for rows in self._read(number))
+
+    def next_pass(self) -> int:
         if not self._passes_left:
             raise StreamError(
                 f"the training batches of task {self.index} were already read {self._stream.passes} "
@@ -132,7 +146,7 @@ class Task:
                 "open the stream with more passes for an offline method"
             )
         self._passes_left -= 1
-        return self._read(self._stream.passes - self._passes_left - 1)
+        return self._stream.passes - self._passes_left - 1
 
     def images(self) -> tuple[UInt8[Tensor, "N C H W"], Int64[Tensor, " N"]]:
         """All training images of the task and their labels: for offline methods, which store them meanwhile.
@@ -182,17 +196,19 @@ class Task:
         labels = order[np.searchsorted(np.asarray(self.classes)[order], self._stream.data.y_train[rows])]
         return torch.as_tensor(labels, device=self._stream.device)
 
-    def _read(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _stored(self, rows: np.ndarray) -> Tensor:
+        return self._stream.train[torch.as_tensor(rows, device=self._stream.device)]
+
+    def _read(self, number: int) -> Iterator[np.ndarray]:
+        """Rows of the images, batch by batch; a batch is counted when it is asked for, and held after it."""
         stream = self._stream
         rows = seeds.numpy_generator(stream.seed, "sample order", self.index, number).permutation(self._rows)
-        crops = seeds.torch_generator(stream.seed, "augmentation", self.index, number, device=stream.device)
         self.passed = 0
         for start in range(0, self.size, stream.batch_size):
             batch = rows[start : start + stream.batch_size]
-            images = stream.augmentation(stream.train[torch.as_tensor(batch, device=stream.device)], crops)
-            self.draws += len(images)
-            stream.on_draw(len(images))
-            yield stream.prepare(images), self._labels(batch)
+            self.draws += len(batch)
+            stream.on_draw(len(batch))
+            yield batch
             self._held = np.concatenate([self._held, batch])[-self.room :]
             self.passed += len(batch)
 
@@ -234,15 +250,29 @@ class Stream:
     def __iter__(self) -> Iterator[Task]:
         return iter(self._tasks)
 
+    def mixed_batches(self) -> Iterator[tuple[UInt8[Tensor, "B C H W"], Int64[Tensor, " B"]]]:
+        """One pass over all tasks shuffled together, images as they are stored, and the positions of their
+        classes in the order of the stream: for a bound. It uses up a pass of every task."""
+        for task in self:
+            task.next_pass()
+        rows = seeds.numpy_generator(self.seed, "sample order", len(self)).permutation(len(self.train))
+        positions, task_of = self._of_class([np.arange(self.data.num_classes)]), self._task_of_class()
+        for start in range(0, len(rows), self.batch_size):
+            batch = rows[start : start + self.batch_size]
+            classes = self.data.y_train[batch]
+            for task, drawn in enumerate(np.bincount(task_of[classes], minlength=len(self))):
+                self._tasks[task].draws += int(drawn)
+            self.on_draw(len(batch))
+            chosen = torch.as_tensor(batch, device=self.device)
+            yield self.train[chosen], torch.as_tensor(positions[classes], device=self.device)
+
     def prepare(self, images: Num[Tensor, "N C H W"]) -> Float32[Tensor, "N C H W"]:
         """Normalise images of 0..255 by the data set's mean and standard deviation."""
         return normalise(images, self.data.mean, self.data.std)
 
     def test_task(self) -> Int64[np.ndarray, " N"]:
         """Task index of every test image."""
-        return self._of_class([np.full(len(classes), task) for task, classes in enumerate(self.order)])[
-            self.data.y_test
-        ]
+        return self._task_of_class()[self.data.y_test]
 
     def test_label(self) -> Int64[np.ndarray, " N"]:
         """Label of every test image inside its task."""
@@ -256,6 +286,9 @@ class Stream:
         """Normalised test images, at most `count` of them, evenly spread over all."""
         rows = torch.linspace(0, len(self.test) - 1, min(count, len(self.test))).long().to(self.device)
         return self.prepare(self.test[rows])
+
+    def _task_of_class(self) -> Int64[np.ndarray, " classes"]:
+        return self._of_class([np.full(len(classes), task) for task, classes in enumerate(self.order)])
 
     def _of_class(self, by_position: Sequence[np.ndarray]) -> np.ndarray:
         table = np.empty(self.data.num_classes, dtype=np.int64)

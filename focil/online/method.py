@@ -1,0 +1,217 @@
+"""What the online methods share: one pass, a step or more for each batch, one network with one head."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from focil.backbones import ImageShape, Precision
+from focil.base import seeds
+from focil.base.errors import FocilError
+from focil.confidence import Evidence, log_softmax
+from focil.data.stream import Stream, Task
+from focil.online import networks
+from focil.online.buffer import Buffer, Rule, Stored
+
+CHUNK = 200_000  # pixels scored at a time, whole images: few enough that activations stay in a cache
+
+
+class OnlineOptions(BaseModel):
+    """What every method that trains has; a method that has more says so in a subclass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: networks.NetworkName = Field("mlp", description="body of the network")
+    lr: float = Field(0.1, gt=0, lt=1000, description="learning rate of plain SGD")
+    steps: int = Field(1, ge=1, le=1000, description="steps for each batch of the stream")
+    precision: Precision = Field("float32", description="of the passes through the network")
+
+
+class ReplayOptions(OnlineOptions):
+    """What methods with a buffer have beside `OnlineOptions`."""
+
+    exemplars: int = Field(ge=1, description="images that are stored, of all classes together")
+    memory_batch: int = Field(10, ge=1, description="stored images that a step learns again")
+    rule: Rule = Field("reservoir", description="who stays when the buffer is full")
+
+
+class Online:
+    """One network that takes `steps` steps on each batch and sees nothing again: finetuning, and the base of
+    the methods that train.
+
+    image_shape: (C, H, W). tasks, classes: number of tasks, and of classes in each. stream: whose training
+    images it will be given, for their normalisation and augmentation. `learn` one task after the other.
+    """
+
+    title: ClassVar[str] = "finetune"
+    options_of: ClassVar[type[BaseModel]] = OnlineOptions
+
+    def __init__(
+        self, image_shape: ImageShape, tasks: int, classes: int, seed: int, stream: Stream, options: BaseModel
+    ):
+        self.image_shape, self.tasks, self.classes, self.seed = image_shape, tasks, classes, seed
+        self.stream, self.options, self.device = stream, options, stream.device
+        self.done = 0  # tasks learned
+        self.report: list[dict] = []
+        self._build_network()
+
+    def learn(self, task: Task) -> None:
+        """Take the steps of every batch of the task, each image drawn once."""
+        self._throw_dice(task.index)
+        passed = 0
+        for images, labels in task.raw_batches():
+            passed += self._learn_batch(images, labels + task.index * self.classes)
+        self._finish(task, passed)
+
+    def evidence(self, images: Float[Tensor, "N C H W"]) -> dict[str, Evidence]:
+        """What the network says of normalised images: for a task speaks its largest score."""
+        scores = self.scores(images)[:, : self.done * self.classes].cpu().double().numpy()
+        within = scores.reshape(len(images), self.done, self.classes)
+        return {"network": Evidence(log_softmax(within), within.max(axis=2))}
+
+    def scores(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N classes"]:
+        """Scores of all classes of the stream for normalised images, seen or not."""
+        return self._in_parts(self.net, images)
+
+    def memory(self) -> dict[str, int]:
+        """Bytes that must be kept between tasks and at test time."""
+        return {
+            "network": sum(parameter.nbytes for parameter in self.net.parameters()),
+            "statistics": sum(buffer.nbytes for buffer in self.net.buffers()),
+        }
+
+    def state(self) -> dict:
+        """Tensors and plain values from which `load` goes on after a task."""
+        return {"done": self.done, "net": self.net.state_dict(), "report": self.report}
+
+    def load(self, state: dict) -> None:
+        """Continue from a `state`."""
+        self.done, self.report = state["done"], state["report"]
+        self.net.load_state_dict(state["net"])
+
+    # What a method may do differently
+
+    def _build_network(self) -> None:
+        """Make what learns, as it is at the start."""
+        name, count = self.options.network, self.tasks * self.classes
+        self.net = networks.build(name, self.image_shape, count, self.seed).to(self.device)
+        self.optimiser = torch.optim.SGD(self.net.parameters(), lr=self.options.lr)
+
+    def _learn_batch(self, images: UInt8[Tensor, "B C H W"], labels: Int64[Tensor, " B"]) -> int:
+        """Learn a batch of the stream; returns how many images went forward and backward through the
+        network."""
+        for _ in range(self.options.steps):
+            self._step(images, labels)
+        return self.options.steps * len(labels)
+
+    def _loss(self, images: Tensor, labels: Tensor, stored: Stored | None) -> Tensor:
+        """Of the prepared images of a batch, and of the stored images that were drawn, not prepared yet."""
+        return torch.nn.functional.cross_entropy(self._forward(images), labels)
+
+    # Tools for methods
+
+    def _throw_dice(self, task: int) -> None:
+        """Draws and crops of a task are the same however often the run was interrupted before it."""
+        self.dice = seeds.torch_generator(self.seed, "replay", task)
+        self.crops = seeds.torch_generator(self.seed, "augmentation", task, device=self.device)
+
+    def _finish(self, task: Task, passed: int) -> None:
+        """Note that a task is learned. passed: images that went through the network for it."""
+        self.done = task.index + 1
+        task.release()  # what is kept is in the buffer
+        self.report.append({"draws_per_sample": task.draws_per_sample, "passes": passed / task.size})
+
+    def _step(self, images: Tensor, labels: Tensor, stored: Stored | None = None) -> None:
+        self.net.train(len(labels) + (len(stored.labels) if stored else 0) > 1)
+        loss = self._loss(self._prepared(images), labels, stored)
+        if not torch.isfinite(loss):
+            raise FocilError(
+                f"{self.title} diverged in task {self.done}: its loss is no number; lower online.lr (it is "
+                f"{self.options.lr:g})"
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self._descend()
+
+    def _descend(self) -> None:
+        """Use the gradients."""
+        self.optimiser.step()
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        """Images of the stream as the network gets them: augmented anew, and normalised."""
+        return self.stream.prepare(self.stream.augmentation(images, self.crops))
+
+    def _forward(self, images: Tensor) -> Tensor:
+        laid = images.contiguous(memory_format=torch.channels_last)
+        with self._precise():
+            return self.net(laid).float()
+
+    def _in_parts(self, function: torch.nn.Module, images: Tensor) -> Tensor:
+        self.net.eval()
+        size = max(1, CHUNK // (images.shape[2] * images.shape[3]))
+        with torch.no_grad(), self._precise():
+            parts: Iterator[Tensor] = (
+                part.contiguous(memory_format=torch.channels_last) for part in images.split(size)
+            )
+            return torch.cat([function(part).float() for part in parts])
+
+    def _precise(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16")
+
+
+class Replay(Online):
+    """The base of the methods that store images: a step learns new and stored ones together."""
+
+    options_of = ReplayOptions
+    beside = False  # whether logits are stored with the images
+
+    def __init__(self, *given: Any, **named: Any):
+        super().__init__(*given, **named)
+        count = self.tasks * self.classes
+        self.buffer = Buffer(
+            self.options.exemplars,
+            count,
+            len(self.stream.train),
+            self.image_shape,
+            rule=self.options.rule,
+            beside=count if self.beside else 0,
+            device=self.device,
+        )
+
+    def memory(self) -> dict[str, int]:
+        """As `Online.memory`, and the buffer."""
+        return super().memory() | self.buffer.nbytes
+
+    def state(self) -> dict:
+        """As `Online.state`, and the buffer."""
+        return super().state() | {"buffer": self.buffer.state()}
+
+    def load(self, state: dict) -> None:
+        """As `Online.load`, and the buffer."""
+        super().load(state)
+        self.buffer.load(state["buffer"])
+
+    def _learn_batch(self, images: Tensor, labels: Tensor) -> int:
+        passed = 0
+        for _ in range(self.options.steps):
+            stored = self._drawn(images, labels)
+            self._step(images, labels, stored)
+            passed += len(labels) + (len(stored.labels) if stored else 0)
+        self._store(images, labels)
+        return passed
+
+    def _drawn(self, images: Tensor, labels: Tensor) -> Stored | None:
+        return self.buffer.draw(self.options.memory_batch, self.dice)
+
+    def _store(self, images: Tensor, labels: Tensor) -> None:
+        self.buffer.add(images, labels, self.dice)
+
+    def _together(self, images: Tensor, labels: Tensor, stored: Stored | None) -> tuple[Tensor, Tensor]:
+        """Logits and labels of new and stored images, from one pass: new ones first."""
+        if stored is not None:
+            images = torch.cat([images, self._prepared(stored.images)])
+            labels = torch.cat([labels, stored.labels])
+        return self._forward(images), labels
