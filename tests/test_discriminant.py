@@ -244,6 +244,12 @@ def test_a_state_continues_bit_for_bit():
     resumed.scores(features)  # what it knew before is replaced, its rule too
     resumed.load(copy.deepcopy(straight.state()))
     assert torch.equal(straight.scores(features), resumed.scores(features))
+    earlier = straight.state() | {"moments": straight.moments[0]}
+    of_earlier = Discriminant(8, 5, 0.01)
+    of_earlier.load(copy.deepcopy(earlier))
+    assert torch.equal(straight.scores(features), of_earlier.scores(features))
+    with pytest.raises(RuntimeError):
+        Discriminant(10, 5, 0.01).load(earlier)
     for known in (straight, resumed):
         known.observe(features[100:], labels[100:])
     assert torch.equal(straight.scores(features), resumed.scores(features))

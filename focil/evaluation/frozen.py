@@ -191,7 +191,7 @@ def verify(method: Experts, first: list[dict], probes: Tensor) -> int:
         if not torch.equal(now["logits"], then["logits"]):
             raise ForgettingError(
                 f"expert {expert} holds the frozen numbers but computes other logits; was it frozen on "
-                "another machine or with another number of threads?"
+                "another machine, with another number of threads, or by another version of focil or torch?"
             )
     return len(first)
 

@@ -82,10 +82,9 @@ class Discriminant:
 
     def load(self, state: dict) -> None:
         """Continue from a `state`."""
-        device = self.counts.device
-        self.counts, self.sums, self.moments = (
-            state[key].to(device) for key in ("counts", "sums", "moments")
-        )
+        device, shape = self.counts.device, self.moments.shape
+        self.counts, self.sums, moments = (state[key].to(device) for key in ("counts", "sums", "moments"))
+        self.moments = moments.reshape(shape)  # earlier versions had one block, and no dimension for it
         self._rule = None
 
     def _solve(self) -> tuple[Tensor, Tensor]:
