@@ -23,7 +23,6 @@ from focil.online.table import ONLINE
 TASKS, CLASSES = 3, 2
 STORED = 30
 TRAINED = [name for name, method in ONLINE.items() if "lr" in method.options_of.model_fields]
-REPLAYED = [name for name, method in ONLINE.items() if "exemplars" in method.options_of.model_fields]
 SMALL = {"exemplars": STORED, "memory_batch": 10, "lr": 0.1, "epochs": 10, "features": 60}
 
 
@@ -138,10 +137,8 @@ def test_unknown_options_are_refused(name):
         made(name, sparsity=0.9)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", sorted(set(TRAINED) - {"gdumb"}))  # it takes no step on the stream
 def test_more_steps_pass_more_images_and_draw_no_more(name):
-    if name == "gdumb":
-        pytest.skip("takes no step on the stream")
     once, thrice = taught(name, 1), taught(name, 1, steps=3)
     assert thrice.report[0]["draws_per_sample"] == 1
     # Memory is empty at the first step.

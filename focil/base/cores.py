@@ -30,13 +30,19 @@ class Cores:
             return results
         cores = torch.get_num_threads()
         try:
-            return list(self._threads.map(call, items))
+            return list(self._threads.map(lambda item: _on_one_core(call, item), items))
         finally:
             torch.set_num_threads(cores)  # what starts later takes the last number that any thread has set
 
 
+def _on_one_core(call: Callable[[Item], Result], item: Item) -> Result:
+    # A new thread takes, when it first asks, the number that any thread has set last. So it asks first.
+    torch.get_num_threads()
+    torch.set_num_threads(1)
+    return call(item)
+
+
 def _one_core_each(count: int) -> ThreadPoolExecutor | None:
     threads = min(torch.get_num_threads(), count)
-    if threads < 2 or torch.cuda.is_initialized():  # a GPU is one device, with a generator of its own
-        return None
-    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    # A GPU is one device, with a generator of its own.
+    return None if threads < 2 or torch.cuda.is_initialized() else ThreadPoolExecutor(threads)
