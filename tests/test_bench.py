@@ -48,7 +48,7 @@ def test_the_time_of_a_task_is_shared_out(monkeypatch, capsys):
     monkeypatch.setattr(
         shares, "read_params", lambda path: Benchmark(name="n", data="d", tasks=20, focil=small)
     )
-    shares.shares("cifar100-20", 32, images=50, tested=20)
+    shares.shares("cifar100-20", 32, 5, images=50, tested=20)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[1] for line in lines] == ["without what makes it fast", "as it is"]
     for line in lines:

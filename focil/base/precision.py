@@ -1,4 +1,4 @@
-"""What bfloat16 costs here: half the time of float32 where the processor computes with it, many times as long
+"""What bfloat16 costs here: less time than float32 where the processor computes with it, many times as much
 where it does not."""
 
 import time

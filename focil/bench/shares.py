@@ -23,14 +23,14 @@ from focil.runs.params_files import find
 PARTS = ("search", "steps", "router", "evaluation")
 
 
-def shares(name: str, side: int, images: int, tested: int = 10_000) -> None:
+def shares(name: str, side: int, classes: int, images: int, tested: int = 10_000) -> None:
     """One task of a benchmark, on noise: seconds of the search, of the steps after it, of the router, and of
     scoring the test images by the one expert.
 
-    name: of the params file whose recipe it is. side: of an image. images: of the task. tested: test images.
+    name: of the params file whose recipe it is. side: of an image. classes, images: of the task. tested: test
+    images.
     """
     benchmark = read_params(find(name))
-    classes = {"cifar100-20": 5, "tiny-imagenet-100": 2}[name]
     generator = np.random.default_rng(0)
     pixels, test = (
         generator.integers(0, 256, (count, side, side, 3), dtype=np.uint8) for count in (images, tested)

@@ -48,9 +48,9 @@ def main() -> None:
     densities()
     print("\none step of ResNet18 in the last of T tasks, batch 10, all cores, bfloat16, density 0.05")
     tasks()
-    for name, side, images in (("cifar100-20", 32, 2500), ("tiny-imagenet-100", 64, 1000)):
+    for name, side, classes, images in (("cifar100-20", 32, 5, 2500), ("tiny-imagenet-100", 64, 2, 1000)):
         print(f"\none task of {name}, {images} images of noise, all cores, bfloat16, in seconds")
-        shares(name, side, images)
+        shares(name, side, classes, images)
     print("\nthe router beside ResNet18, 20 tasks of 5 classes, all cores, bfloat16, by MB")
     routers()
     print(

@@ -158,14 +158,11 @@ class Task:
                 f"the stream has one pass, so the images of task {self.index} cannot be had all at once; "
                 "open it with more passes"
             )
-        return self._stream.train[torch.as_tensor(self._rows, device=self._stream.device)], self._labels(
-            self._rows
-        )
+        return self._stored(self._rows), self._labels(self._rows)
 
     def held(self) -> tuple[Float32[Tensor, "N C H W"], Int64[Tensor, " N"]]:
         """The held images, normalised and not augmented, in the order of the stream, and their labels."""
-        images = self._stream.train[torch.as_tensor(self._held, device=self._stream.device)]
-        return self._stream.prepare(images), self._labels(self._held)
+        return self._stream.prepare(self._stored(self._held)), self._labels(self._held)
 
     def again(self, count: int) -> tuple[Tensor, Tensor] | None:
         """`count` images of the held batches, at random and augmented anew, with their labels.
@@ -179,8 +176,7 @@ class Task:
             len(self._held), (min(count, len(self._held)),), generator=self._again, device=stream.device
         )
         rows = self._held[chosen.cpu().numpy()]
-        images = stream.train[torch.as_tensor(rows, device=stream.device)]
-        return stream.prepare(stream.augmentation(images, self._again)), self._labels(rows)
+        return stream.prepare(stream.augmentation(self._stored(rows), self._again)), self._labels(rows)
 
     @property
     def held_bytes(self) -> int:

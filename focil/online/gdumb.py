@@ -30,7 +30,7 @@ class Gdumb(Replay):
     def learn(self, task: Task) -> None:
         """Store the task's images as the rule has it, then learn what is stored, from the start."""
         super().learn(task)
-        self._build_network()
+        self._build()
         images, labels, _ = self.buffer.all()
         size, options = self.options.memory_batch, self.options
         batches = -(-len(labels) // size)

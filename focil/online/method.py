@@ -38,16 +38,15 @@ class ReplayOptions(OnlineOptions):
     rule: Rule = Field("reservoir", description="who stays when the buffer is full")
 
 
-class Online:
-    """One network that takes `steps` steps on each batch and sees nothing again: finetuning, and the base of
-    the methods that train.
+class OneHead:
+    """What is asked of every method here: scores of all classes, from which evidence follows.
 
     image_shape: (C, H, W). tasks, classes: number of tasks, and of classes in each. stream: whose training
     images it will be given, for their normalisation and augmentation. `learn` one task after the other.
     """
 
-    title: ClassVar[str] = "finetune"
-    options_of: ClassVar[type[BaseModel]] = OnlineOptions
+    title: ClassVar[str]
+    options_of: ClassVar[type[BaseModel]]
 
     def __init__(
         self, image_shape: ImageShape, tasks: int, classes: int, seed: int, stream: Stream, options: BaseModel
@@ -56,7 +55,42 @@ class Online:
         self.stream, self.options, self.device = stream, options, stream.device
         self.done = 0  # tasks learned
         self.report: list[dict] = []
-        self._build_network()
+        self._build()
+
+    def evidence(self, images: Float[Tensor, "N C H W"]) -> dict[str, Evidence]:
+        """What is said of normalised images: for a task speaks its largest score."""
+        scores = self.scores(images)[:, : self.done * self.classes].cpu().double().numpy()
+        within = scores.reshape(len(images), self.done, self.classes)
+        return {"network": Evidence(log_softmax(within), within.max(axis=2))}
+
+    def scores(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N classes"]:
+        """Scores of all classes of the stream for normalised images, seen or not."""
+        raise NotImplementedError
+
+    def state(self) -> dict:
+        """Tensors and plain values from which `load` goes on after a task."""
+        return {"done": self.done, "report": self.report}
+
+    def load(self, state: dict) -> None:
+        """Continue from a `state`."""
+        self.done, self.report = state["done"], state["report"]
+
+    def _build(self) -> None:
+        """Make what learns, as it is at the start."""
+
+    def _finish(self, task: Task, passed: int) -> None:
+        """Note that a task is learned. passed: images that were computed with for it."""
+        self.done = task.index + 1
+        task.release()  # what a method keeps, it has by now
+        self.report.append({"draws_per_sample": task.draws_per_sample, "passes": passed / task.size})
+
+
+class Online(OneHead):
+    """One network that takes `steps` steps on each batch and sees nothing again: finetuning, and the base of
+    the methods that train."""
+
+    title = "finetune"
+    options_of = OnlineOptions
 
     def learn(self, task: Task) -> None:
         """Take the steps of every batch of the task, each image drawn once."""
@@ -65,12 +99,6 @@ class Online:
         for images, labels in task.raw_batches():
             passed += self._learn_batch(images, labels + task.index * self.classes)
         self._finish(task, passed)
-
-    def evidence(self, images: Float[Tensor, "N C H W"]) -> dict[str, Evidence]:
-        """What the network says of normalised images: for a task speaks its largest score."""
-        scores = self.scores(images)[:, : self.done * self.classes].cpu().double().numpy()
-        within = scores.reshape(len(images), self.done, self.classes)
-        return {"network": Evidence(log_softmax(within), within.max(axis=2))}
 
     def scores(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N classes"]:
         """Scores of all classes of the stream for normalised images, seen or not."""
@@ -84,18 +112,17 @@ class Online:
         }
 
     def state(self) -> dict:
-        """Tensors and plain values from which `load` goes on after a task."""
-        return {"done": self.done, "net": self.net.state_dict(), "report": self.report}
+        """As `OneHead.state`, and the network."""
+        return super().state() | {"net": self.net.state_dict()}
 
     def load(self, state: dict) -> None:
-        """Continue from a `state`."""
-        self.done, self.report = state["done"], state["report"]
+        """As `OneHead.load`, and the network."""
+        super().load(state)
         self.net.load_state_dict(state["net"])
 
     # What a method may do differently
 
-    def _build_network(self) -> None:
-        """Make what learns, as it is at the start."""
+    def _build(self) -> None:
         name, count = self.options.network, self.tasks * self.classes
         self.net = networks.build(name, self.image_shape, count, self.seed).to(self.device)
         self.optimiser = torch.optim.SGD(self.net.parameters(), lr=self.options.lr)
@@ -117,12 +144,6 @@ class Online:
         """Draws and crops of a task are the same however often the run was interrupted before it."""
         self.dice = seeds.torch_generator(self.seed, "replay", task)
         self.crops = seeds.torch_generator(self.seed, "augmentation", task, device=self.device)
-
-    def _finish(self, task: Task, passed: int) -> None:
-        """Note that a task is learned. passed: images that went through the network for it."""
-        self.done = task.index + 1
-        task.release()  # what is kept is in the buffer
-        self.report.append({"draws_per_sample": task.draws_per_sample, "passes": passed / task.size})
 
     def _step(self, images: Tensor, labels: Tensor, stored: Stored | None = None) -> None:
         self.net.train(len(labels) + (len(stored.labels) if stored else 0) > 1)

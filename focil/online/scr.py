@@ -29,8 +29,8 @@ class Scr(Replay):
     title = "SCR"
     options_of = ScrOptions
 
-    def _build_network(self) -> None:
-        super()._build_network()
+    def _build(self) -> None:
+        super()._build()
         features = self.net.head.in_features
         with seeds.as_torchs_own(self.seed, "head"):
             self.net.head = nn.Sequential(

@@ -10,14 +10,14 @@ from focil.online.er_ace import ErAce
 from focil.online.finetune import Finetune
 from focil.online.gdumb import Gdumb
 from focil.online.joint import JointOnePass
-from focil.online.method import Online
+from focil.online.method import OneHead
 from focil.online.mir import Mir
 from focil.online.ncm import Ncm
 from focil.online.randumb import Randumb
 from focil.online.scr import Scr
 from focil.online.streaming import Streaming
 
-ONLINE: dict[str, type[Online] | type[Streaming]] = {
+ONLINE: dict[str, type[OneHead]] = {
     "er": ExperienceReplay,
     "er-ace": ErAce,
     "der++": Derpp,
