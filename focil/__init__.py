@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from focil.data.stream import Augmentation, Stream, StreamError, Task, class_order
     from focil.method import Focil, FocilOptions
     from focil.router.routed import RoutedFocil, RoutedOptions
+    from focil.runs.checkpoint import RunError
     from focil.runs.params import Benchmark, read_params
     from focil.runs.params_files import BenchmarkError
-    from focil.runs.run import Run, RunError, run
+    from focil.runs.run import Run, run
 
 __all__ = [
     "Augmentation",
@@ -49,7 +50,8 @@ _HOMES = {
     "router.routed": ("RoutedFocil", "RoutedOptions"),
     "runs.params": ("Benchmark", "read_params"),
     "runs.params_files": ("BenchmarkError",),
-    "runs.run": ("Run", "RunError", "run"),
+    "runs.checkpoint": ("RunError",),
+    "runs.run": ("Run", "run"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

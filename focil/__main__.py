@@ -72,7 +72,7 @@ def _changes(settings: list[str]) -> dict[str, Any]:
 
 def _list(parsed: argparse.Namespace) -> None:
     from focil.base.places import shipped
-    from focil.runs.params_files import BenchmarkError, kind_of, networks_of, read_config
+    from focil.runs.params_files import BenchmarkError, kind_of, method_of, networks_of, read_config
     from focil.studies.tables import in_lines
 
     if parsed.params is not None and not parsed.params.is_dir():
@@ -85,7 +85,7 @@ def _list(parsed: argparse.Namespace) -> None:
     for name, path in sorted(paths.items()):
         config = read_config(path)
         kind = kind_of(config)
-        what = "focil" if kind == "benchmark" else kind
+        what = method_of(config) if kind == "benchmark" else kind
         print(
             f"{name}: {config.get('data')}, {config.get('tasks')} tasks, {', '.join(networks_of(config))}, "
             f"{what}"
@@ -99,9 +99,13 @@ def _list(parsed: argparse.Namespace) -> None:
 
 
 def _verify(parsed: argparse.Namespace) -> None:
-    from focil.runs.run import verify_folder
+    from focil.runs.checkpoint import verify_folder
 
-    print(f"{verify_folder(parsed.folder)} experts rebuilt and equal bit for bit")
+    found = verify_folder(parsed.folder)
+    if "experts" in found:
+        print(f"{found['experts']} experts rebuilt and equal bit for bit")
+    else:
+        print(f"the method is rebuilt, and its scores of {found['images']} images are equal bit for bit")
 
 
 def _export(parsed: argparse.Namespace) -> None:

@@ -149,6 +149,7 @@ class Focil:
                 "prequential": sum(best.accuracy) / len(best.accuracy),
                 "candidates": [asdict(candidate) for candidate in candidates],
                 "draws_per_sample": task.draws_per_sample,
+                "passes": search.passed / task.size,
             }
         )
 

@@ -48,6 +48,7 @@ class Search(ABC):
         self.groups, self.candidates = list(groups), list(candidates)
         self.alive = list(candidates)
         self.batches = 0  # learned so far
+        self.passed = 0  # images computed with, once for each candidate
         self._cores = Cores()
 
     @property
@@ -59,6 +60,7 @@ class Search(ABC):
         self, images: Float[Tensor, "B C H W"], labels: Int64[Tensor, " B"], again: Batch | None = None
     ) -> None:
         """Let every candidate score the batch and then train on it, together with images of held batches."""
+        self.passed += len(self.alive) * (len(images) + (len(again[0]) if again else 0))
         scores = self._cores.map(lambda group: group.step(images, labels, again), self.groups)
         accuracies = [value for accuracy, _ in scores for value in accuracy.tolist()]
         losses = [value for _, loss in scores for value in loss.tolist()]

@@ -16,7 +16,7 @@ import focil
 from focil.data.stream import Augmentation, class_order
 from focil.engine.worker import Progress
 from focil.evaluation import metrics
-from focil.runs.params import SHORTCUTS
+from focil.runs.sections import SHORTCUTS
 from focil.studies.audit.answers import Answers
 from focil.studies.audit.audit import Arm, Audit, arms, effects, idle, leading
 from focil.studies.audit.method import Released

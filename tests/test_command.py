@@ -18,7 +18,6 @@ from focil.__main__ import SHELLS, main
 from focil.base import progress
 from focil.evaluation.metrics import mean_interval
 from focil.runs.params_files import BenchmarkError, changed, find, networks_of
-from focil.runs.run import assemble
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,7 +46,7 @@ def run(benchmark, seed, out):
     for task in work.tasks():
         work.method.learn(task)
         work.evaluation.after(work.method, task.index)
-    (out / "result.json").write_text(json.dumps(assemble(work, {"process": "none"})))
+    (out / "result.json").write_text(json.dumps(work.result({"process": "none"})))
 
 
 def _shifted():

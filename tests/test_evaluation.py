@@ -8,8 +8,8 @@ from conftest import separable
 import focil
 from focil.confidence import RULES
 from focil.evaluation import protocols
-from focil.evaluation.evaluation import Evaluation
-from focil.evaluation.frozen import BATCHES, ForgettingError, FrozenEvaluation, router_scores
+from focil.evaluation.evaluation import Evaluation, ForgettingError
+from focil.evaluation.frozen import BATCHES, FrozenEvaluation, router_scores
 from focil.router import answers
 from focil.router.routed import RoutedFocil
 from focil.router.router import Router

@@ -17,7 +17,7 @@ WITH_EXAMPLES = {
     "focil.memo.account": ("in_exemplars", "model_bytes"),
     "focil.memo.exemplars": ("herding",),
     "focil.method": ("Focil",),
-    "focil.runs.params_files": ("changed", "joined", "kind_of", "networks_of"),
+    "focil.runs.params_files": ("changed", "changed_by", "joined", "kind_of", "networks_of"),
 }
 
 

@@ -16,7 +16,7 @@ from focil.figures.accuracy import ANSWERERS
 from focil.figures.comparison import comparison
 from focil.figures.cost import cost
 from focil.figures.order import by_tasks
-from focil.runs.params import SHORTCUTS
+from focil.runs.sections import SHORTCUTS
 from focil.studies.audit.shortcuts import DESCRIBED
 
 SIZES = (1, 2, 5, 20, 100)

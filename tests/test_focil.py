@@ -9,7 +9,8 @@ from conftest import separable
 from torch import nn
 
 import focil
-from focil.evaluation.frozen import ForgettingError, FrozenEvaluation, identity, verify
+from focil.evaluation.evaluation import ForgettingError
+from focil.evaluation.frozen import FrozenEvaluation, identity, verify
 from focil.router import routed
 
 

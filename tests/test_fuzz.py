@@ -24,7 +24,7 @@ import focil
 from focil.data.image_folder import read as read_folder
 from focil.reports.explorer import saved
 from focil.reports.export import FORMATS, export
-from focil.runs.run import CHECKPOINT, verify_folder
+from focil.runs.checkpoint import CHECKPOINT, verify_folder
 from focil.studies.tables import in_lines
 
 EXAMPLES = int(os.environ.get("FOCIL_FUZZ", "100")) // 5

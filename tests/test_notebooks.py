@@ -9,7 +9,8 @@ import pytest
 from nbclient import NotebookClient
 
 from focil.reports.execute import IpcKernelManager
-from focil.runs.params import SHORTCUTS, read_params
+from focil.runs.params import read_params
+from focil.runs.sections import SHORTCUTS
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 TEMPLATES = [NOTEBOOKS / f"{name}.ipynb" for name in ("audit", "benchmark", "layers", "memory")]

@@ -8,7 +8,8 @@ import yaml
 from pydantic import ValidationError
 
 from focil import Benchmark, BenchmarkError, FocilError, RoutedOptions, read_params
-from focil.runs.params import available_cores, extended
+from focil.runs.params import available_cores
+from focil.runs.params_files import extended
 from focil.studies.audit.shortcuts import SHORTCUTS
 
 NEEDED = {"name": "mine", "data": "digits", "tasks": 5}

@@ -119,7 +119,7 @@ def test_no_two_accuracies_have_one_name():
         for protocol in ("oracle", "batch-1", "batch-10", "sample")
         for answerer in (*ANSWERERS, "both")
     ]
-    assert len(set(names)) == 12
+    assert len(set(names)) == len(names) == 16
     assert {"oracle-experts", "batch-10-router", "sample"} <= set(names)
 
 

@@ -10,7 +10,7 @@ from focil import backbones
 from focil.data.stream import Stream, class_order
 from focil.masks import FREE
 from focil.method import Focil, FocilOptions
-from focil.runs.params import SHORTCUTS
+from focil.runs.sections import SHORTCUTS
 from focil.studies.audit import shortcuts
 from focil.studies.audit.learners import batch_normalised, normalises
 from focil.studies.audit.method import Released

@@ -25,10 +25,11 @@ from focil.__main__ import main
 from focil.backbones import BackboneError, build
 from focil.base import locks
 from focil.data.image_folder import read as read_folder
-from focil.evaluation.frozen import ForgettingError
+from focil.evaluation.evaluation import ForgettingError
 from focil.method import ONE_BY_ONE
+from focil.runs.checkpoint import CHECKPOINT, SCORES, RunError, verify_folder
 from focil.runs.params_files import BenchmarkError, read_config
-from focil.runs.run import CHECKPOINT, SCORES, Run, RunError, verify_folder
+from focil.runs.run import Run
 from focil.search import DivergedError
 
 ROOT = Path(__file__).resolve().parent.parent

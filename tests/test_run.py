@@ -16,10 +16,11 @@ from torch import nn
 import focil
 from focil.base import files
 from focil.base.locks import FolderError
-from focil.evaluation.frozen import ForgettingError
+from focil.evaluation.evaluation import ForgettingError
 from focil.evaluation.protocols import join
 from focil.runs import run as runs
-from focil.runs.run import Run, verify_folder
+from focil.runs.checkpoint import verify_folder
+from focil.runs.run import Run
 
 CHANGES_WITH_TIME = ("seconds", "provenance")
 DIGITS = {"name": "kill", "data": "digits", "tasks": 5, "device": "cpu", "threads": 1}

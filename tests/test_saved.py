@@ -11,7 +11,7 @@ from conftest import separable, small_benchmark
 
 import focil
 from focil.reports.explorer import saved, views
-from focil.runs.run import SCORES, RunError
+from focil.runs.checkpoint import SCORES, RunError
 
 
 def test_answers_to_single_images_are_those_of_the_evaluation(ran):
@@ -53,7 +53,7 @@ def test_results_are_found_own_first(ran, tmp_path):
 
 def test_published_numbers_without_experts_say_so(ran, tmp_path):
     shutil.copy2(ran / "mine" / "seed-0" / "result.json", tmp_path)
-    with pytest.raises(RunError, match="holds numbers but no experts"):
+    with pytest.raises(RunError, match="holds numbers but no checkpoint"):
         saved.SavedRun(tmp_path)
 
 

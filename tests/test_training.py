@@ -15,7 +15,7 @@ from focil import FocilError
 from focil.engine.worker import Progress
 from focil.memo.method import Offline
 from focil.memo.table import NAMES, OFFLINE, TITLES
-from focil.runs.params import MemoryOptions
+from focil.runs.sections import MemoryOptions
 from focil.studies import training
 from focil.studies.training import passes
 

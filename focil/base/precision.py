@@ -11,8 +11,17 @@ REPEATS = 5
 
 
 def slowdown() -> float:
-    """How many times as long a convolution, forward and backward, takes in bfloat16 as in float32, here."""
-    return _seconds(torch.bfloat16) / _seconds(torch.float32)
+    """How many times as long a convolution, forward and backward, takes in bfloat16 as in float32, here.
+
+    On one core: several wait for each other where something else computes too, and then it is that which is
+    measured.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _seconds(torch.bfloat16) / _seconds(torch.float32)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _seconds(kind: torch.dtype) -> float:

@@ -12,21 +12,15 @@ import torch
 from torch import Tensor
 
 from focil import confidence
-from focil.base.errors import FocilError
 from focil.confidence import RULES, Evidence
 from focil.data.stream import Stream
 from focil.evaluation import protocols
-from focil.evaluation.evaluation import Evaluation
+from focil.evaluation.evaluation import Evaluation, ForgettingError
 from focil.method import FocilOptions
 from focil.router import answers
 from focil.router.router import Router
 
 BATCHES = (1, 2, 5, 10, 20, 50, 100)  # every N for which batch-N is measured at the end
-PROBES = 50  # test images on which frozen experts are compared bit for bit
-
-
-class ForgettingError(FocilError):
-    """An expert that must be frozen has changed."""
 
 
 @runtime_checkable
@@ -51,8 +45,6 @@ class FrozenEvaluation(Evaluation):
 
     def __init__(self, stream: Stream, seed: int):
         super().__init__(stream, seed)
-        probes = np.linspace(0, len(self.task) - 1, min(PROBES, len(self.task))).astype(int)
-        self.probe_images = stream.test[torch.as_tensor(probes, device=stream.device)]
         self.logits = np.empty(
             (len(self.task), 0, stream.order.shape[1]), dtype=np.float32
         )  # (N, experts, classes)
@@ -66,25 +58,6 @@ class FrozenEvaluation(Evaluation):
         self.logits = np.concatenate([self.logits, scores], axis=1)
         self.first.append(identity(method, task, self.stream.prepare(self.probe_images)))
         super().after(method, task)
-
-    def routing(self, method: Experts) -> dict[str, list[list[float]]]:
-        """Which task is answered for after the last task, by name of an accuracy.
-
-        True task x answered task, shares of the true task's test images.
-        """
-        count = self.logits.shape[1]
-
-        def shares(answered: np.ndarray, true: int) -> list[float]:
-            return (
-                np.bincount(answered[self.task == true], minlength=count) / (self.task == true).sum()
-            ).tolist()
-
-        found = self._answers(self._all(), self._evidence(method, self._all()))
-        return {
-            name: [shares(answered, t) for t in range(count)]
-            for name, (answered, _) in found.items()
-            if not name.startswith("oracle")
-        }
 
     def batches(self, method: Experts) -> dict:
         """Final average for batches of N images, all answered for one task, by who answers.
@@ -142,10 +115,39 @@ class FrozenEvaluation(Evaluation):
         return super().state() | {"logits": torch.from_numpy(self.logits)}
 
     def digest(self) -> str:
-        """SHA-256 of the scores and rows so far: what a checkpoint says of the file beside it."""
+        """As `Evaluation.digest`."""
         digest = hashlib.sha256(json.dumps(self.rows, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self.logits).tobytes())
         return digest.hexdigest()
+
+    def proof(self, method: Experts) -> dict:
+        """As `Evaluation.proof`: every expert as it was when it was frozen, and what the router says."""
+        return {
+            "first": self.first,
+            "probe_images": self.probe_images,
+            "router_scores": router_scores(method, self.stream.prepare(self.probe_images)),
+        }
+
+    def take_up(self, proof: dict) -> None:
+        """As `Evaluation.take_up`."""
+        self.first = list(proof["first"])
+
+    @property
+    def compared(self) -> dict[str, int]:
+        """As `Evaluation.compared`."""
+        return {"experts": len(self.first)}
+
+    @staticmethod
+    def verify(method: Experts, state: dict, probes: Tensor) -> dict[str, int]:
+        """As `Evaluation.verify`: every expert with its first self, and the router's scores."""
+        equal = verify(method, state["first"], probes)
+        scores = router_scores(method, probes)
+        if scores is not None and not torch.equal(scores, state["router_scores"]):
+            raise ForgettingError(
+                "the router holds its sums but computes other scores; was it saved on another machine or "
+                "with another number of threads?"
+            )
+        return {"experts": equal}
 
     def load(self, state: dict, done: int) -> None:
         """As `Evaluation.load`; scores of later experts are dropped too."""
@@ -163,9 +165,6 @@ class FrozenEvaluation(Evaluation):
 
     def _experts(self, rule: confidence.Rule, calibration: np.ndarray | None) -> Evidence:
         return confidence.evidence(self.logits.astype(np.float64), rule, calibration)
-
-    def _all(self) -> np.ndarray:
-        return np.ones(len(self.task), dtype=bool)
 
     def _final_average(self, answered: protocols.Answers) -> float:
         return self._task_average(self._correct(self._all(), *answered))

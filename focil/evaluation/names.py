@@ -1,6 +1,7 @@
-"""The names of accuracies: `sample-experts`, `sample-router`, and `sample` for both together."""
+"""The names of accuracies: `sample-experts`, `sample-router`, and `sample` for both together;
+`sample-network` of a method that has but one network."""
 
-ANSWERERS = ("experts", "router")  # alone; without a suffix both answer together
+ANSWERERS = ("experts", "router", "network")  # alone; without a suffix experts and router answer together
 
 
 def split(name: str) -> tuple[str, str]:

@@ -24,6 +24,7 @@ ANSWERERS = {
     "both": "both together",
     "experts": "the experts",
     "router": "the router",
+    "network": "the network",
 }  # whose number comes first, where it exists
 Table = Sequence[Sequence[float | None]]
 

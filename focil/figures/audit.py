@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from focil.base import words
 from focil.evaluation import metrics
 from focil.figures import parts, style
-from focil.runs.params import SHORTCUTS
+from focil.runs.sections import SHORTCUTS
 from focil.studies.audit.shortcuts import DESCRIBED
 
 BASES = {"ours": "switched on from ours", "release": "as it is, over switched off from the release"}

@@ -45,7 +45,7 @@ def title_of(axis: Axes) -> str:
 
 def headline(axis: Axes, finding: str) -> None:
     """Title the whole figure that `axis` is part of."""
-    axis.figure.suptitle(textwrap.fill(finding, 88), x=0.01, ha="left")
+    axis.figure.suptitle(textwrap.fill(finding, 84), x=0.01, ha="left")
 
 
 def look(index: int) -> dict:

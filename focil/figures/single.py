@@ -48,7 +48,7 @@ def draw_pixels(axis: Axes, pixels: np.ndarray) -> Axes:
 
 
 def draw_tasks(axis: Axes, who: str, given: Evidence, truth: int, best: Sequence[str]) -> Axes:
-    """A bar per task: the experts' sureness, or the router's probability.
+    """A bar per task: the experts' sureness, or the probability that a router or a network gives.
 
     The answer is hatched, the true task named.
     """
@@ -74,6 +74,6 @@ def draw_tasks(axis: Axes, who: str, given: Evidence, truth: int, best: Sequence
         axis.set_xlim(0, 100)
         axis.set_xlabel("probability of the task (%)\nhatched: the answer; beside: best class")
         parts.title(
-            axis, f"The router says task {answer + 1} ({percent(values[answer] / 100)}),\n{right}", width=40
+            axis, f"The {who} says task {answer + 1} ({percent(values[answer] / 100)}),\n{right}", width=40
         )
     return axis

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from focil.data.stream import Task
-from focil.online.method import Replay, ReplayOptions
+from focil.online.method import RATES, Replay, ReplayOptions
 
 
 class GdumbOptions(ReplayOptions):
@@ -26,10 +26,13 @@ class Gdumb(Replay):
 
     title = "GDumb"
     options_of = GdumbOptions
+    choices = {"lr": RATES, "epochs": (10, 30)}
 
     def learn(self, task: Task) -> None:
         """Store the task's images as the rule has it, then learn what is stored, from the start."""
-        super().learn(task)
+        self._throw_dice(task.index)
+        for images, labels in task.raw_batches():
+            self._store(images, labels + task.index * self.classes)
         self._build()
         images, labels, _ = self.buffer.all()
         size, options = self.options.memory_batch, self.options
@@ -42,11 +45,7 @@ class Gdumb(Replay):
                 for group in self.optimiser.param_groups:
                     group["lr"] = rate
                 self._step(images[rows], labels[rows])
-        self.report[-1]["passes"] += options.epochs * len(labels) / task.size
-
-    def _learn_batch(self, images: Tensor, labels: Tensor) -> int:
-        self._store(images, labels)
-        return 0
+        self._finish(task, self.passed)
 
     def _loss(self, images: Tensor, labels: Tensor, stored: None) -> Tensor:
         return F.cross_entropy(self._forward(images), labels)

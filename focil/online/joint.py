@@ -12,8 +12,8 @@ class JointOnePass(Finetune):
 
     def learn(self, task: Task) -> None:
         """With the first task learn all images of all tasks; later ones bring nothing new."""
+        self._throw_dice(task.index)
         if task.index == 0:
-            self._throw_dice(task.index)
             for images, labels in self.stream.mixed_batches():
                 self._learn_batch(images, labels)
-        self._finish(task, self.options.steps * task.size)
+        self._finish(task, self.passed)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,19 +11,21 @@ from torch import Tensor
 
 from focil.backbones import ImageShape, Precision
 from focil.base import seeds
-from focil.base.errors import FocilError
 from focil.confidence import Evidence, log_softmax
 from focil.data.stream import Stream, Task
 from focil.online import networks
 from focil.online.buffer import Buffer, Rule, Stored
+from focil.search import DivergedError
 
+RATES = (0.01, 0.03, 0.1, 0.3)
+TRIALS = 8  # of every method: what a study of them tries before it compares them
 CHUNK = 200_000  # pixels scored at a time, whole images: few enough that activations stay in a cache
 
 
 class OnlineOptions(BaseModel):
     """What every method that trains has; a method that has more says so in a subclass."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     network: networks.NetworkName = Field("mlp", description="body of the network")
     lr: float = Field(0.1, gt=0, lt=1000, description="learning rate of plain SGD")
@@ -47,6 +50,7 @@ class OneHead:
 
     title: ClassVar[str]
     options_of: ClassVar[type[BaseModel]]
+    choices: ClassVar[dict[str, tuple]]  # values of options whose combinations are its TRIALS
 
     def __init__(
         self, image_shape: ImageShape, tasks: int, classes: int, seed: int, stream: Stream, options: BaseModel
@@ -58,10 +62,15 @@ class OneHead:
         self._build()
 
     def evidence(self, images: Float[Tensor, "N C H W"]) -> dict[str, Evidence]:
-        """What is said of normalised images: for a task speaks its largest score."""
+        """What is said of normalised images: for a task speaks the share of its best class.
+
+        So one image alone gets the class with the largest score of all.
+        """
         scores = self.scores(images)[:, : self.done * self.classes].cpu().double().numpy()
         within = scores.reshape(len(images), self.done, self.classes)
-        return {"network": Evidence(log_softmax(within), within.max(axis=2))}
+        best = within.max(axis=2)
+        within = np.where(np.isfinite(best)[:, :, None], within, 0.0)  # of a task nothing is stored
+        return {"network": Evidence(log_softmax(within), log_softmax(best))}
 
     def scores(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N classes"]:
         """Scores of all classes of the stream for normalised images, seen or not."""
@@ -79,7 +88,8 @@ class OneHead:
         """Make what learns, as it is at the start."""
 
     def _finish(self, task: Task, passed: int) -> None:
-        """Note that a task is learned. passed: images that were computed with for it."""
+        """Note that a task is learned. passed: images that the network computed with for it, each as often
+        as it did."""
         self.done = task.index + 1
         task.release()  # what a method keeps, it has by now
         self.report.append({"draws_per_sample": task.draws_per_sample, "passes": passed / task.size})
@@ -91,14 +101,14 @@ class Online(OneHead):
 
     title = "finetune"
     options_of = OnlineOptions
+    choices = {"lr": RATES, "steps": (1, 3)}
 
     def learn(self, task: Task) -> None:
         """Take the steps of every batch of the task, each image drawn once."""
         self._throw_dice(task.index)
-        passed = 0
         for images, labels in task.raw_batches():
-            passed += self._learn_batch(images, labels + task.index * self.classes)
-        self._finish(task, passed)
+            self._learn_batch(images, labels + task.index * self.classes)
+        self._finish(task, self.passed)
 
     def scores(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N classes"]:
         """Scores of all classes of the stream for normalised images, seen or not."""
@@ -127,12 +137,10 @@ class Online(OneHead):
         self.net = networks.build(name, self.image_shape, count, self.seed).to(self.device)
         self.optimiser = torch.optim.SGD(self.net.parameters(), lr=self.options.lr)
 
-    def _learn_batch(self, images: UInt8[Tensor, "B C H W"], labels: Int64[Tensor, " B"]) -> int:
-        """Learn a batch of the stream; returns how many images went forward and backward through the
-        network."""
+    def _learn_batch(self, images: UInt8[Tensor, "B C H W"], labels: Int64[Tensor, " B"]) -> None:
+        """Learn a batch of the stream."""
         for _ in range(self.options.steps):
             self._step(images, labels)
-        return self.options.steps * len(labels)
 
     def _loss(self, images: Tensor, labels: Tensor, stored: Stored | None) -> Tensor:
         """Of the prepared images of a batch, and of the stored images that were drawn, not prepared yet."""
@@ -141,7 +149,9 @@ class Online(OneHead):
     # Tools for methods
 
     def _throw_dice(self, task: int) -> None:
-        """Draws and crops of a task are the same however often the run was interrupted before it."""
+        """Draws and crops of a task are the same however often the run was interrupted before it; its images
+        are counted anew."""
+        self.passed = 0
         self.dice = seeds.torch_generator(self.seed, "replay", task)
         self.crops = seeds.torch_generator(self.seed, "augmentation", task, device=self.device)
 
@@ -149,7 +159,7 @@ class Online(OneHead):
         self.net.train(len(labels) + (len(stored.labels) if stored else 0) > 1)
         loss = self._loss(self._prepared(images), labels, stored)
         if not torch.isfinite(loss):
-            raise FocilError(
+            raise DivergedError(
                 f"{self.title} diverged in task {self.done}: its loss is no number; lower online.lr (it is "
                 f"{self.options.lr:g})"
             )
@@ -166,6 +176,7 @@ class Online(OneHead):
         return self.stream.prepare(self.stream.augmentation(images, self.crops))
 
     def _forward(self, images: Tensor) -> Tensor:
+        self.passed += len(images)
         laid = images.contiguous(memory_format=torch.channels_last)
         with self._precise():
             return self.net(laid).float()
@@ -215,14 +226,10 @@ class Replay(Online):
         super().load(state)
         self.buffer.load(state["buffer"])
 
-    def _learn_batch(self, images: Tensor, labels: Tensor) -> int:
-        passed = 0
+    def _learn_batch(self, images: Tensor, labels: Tensor) -> None:
         for _ in range(self.options.steps):
-            stored = self._drawn(images, labels)
-            self._step(images, labels, stored)
-            passed += len(labels) + (len(stored.labels) if stored else 0)
+            self._step(images, labels, self._drawn(images, labels))
         self._store(images, labels)
-        return passed
 
     def _drawn(self, images: Tensor, labels: Tensor) -> Stored | None:
         return self.buffer.draw(self.options.memory_batch, self.dice)

@@ -48,6 +48,7 @@ class Mir(ExperienceReplay):
 
     def _losses(self, found: Stored, parameters: dict[str, Tensor]) -> Tensor:
         self.net.eval()
+        self.passed += len(found.labels)
         images = self.stream.prepare(found.images).contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), self._precise():
             logits = functional_call(self.net, parameters, (images,)).float()

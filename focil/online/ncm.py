@@ -1,5 +1,7 @@
 """Nearest class mean of raw pixels: a mean for each class, and nothing else."""
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
@@ -52,6 +54,7 @@ class Ncm(Streaming):
 
     title = "NCM on pixels"
     options_of = NcmOptions
+    choices: ClassVar = {}
 
     def _build(self) -> None:
         size = len(self._features(torch.zeros(1, *self.image_shape, device=self.device))[0])

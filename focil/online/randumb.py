@@ -28,6 +28,7 @@ class Randumb(Streaming):
 
     title = "RanDumb"
     options_of = RandumbOptions
+    choices = {"gamma": (0.1, 0.3, 1.0, 3.0), "ridge": (1e-3, 1e-1)}
 
     def _build(self) -> None:
         dice = seeds.torch_generator(self.seed, "patches")

@@ -27,6 +27,7 @@ class Streaming(OneHead):
 
     title = "SLDA on pixels"
     options_of = StreamingOptions
+    choices = {"ridge": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)}
 
     def learn(self, task: Task) -> None:
         """Observe every image of the task once."""

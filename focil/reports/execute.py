@@ -26,6 +26,7 @@ from focil.base.progress import without_finished
 from focil.engine import worker
 from focil.engine.worker import Progress
 from focil.reports import pages
+from focil.runs.params_files import FOCIL, method_of
 
 SOCKETS = "focil-kernel-"  # how folders of kernels' sockets begin; the number of the process follows
 LONGEST = 60  # characters of a folder for them: systems allow about a hundred for the name of a socket
@@ -140,7 +141,7 @@ def execute(template: Path, out: Path, parameters: dict, heard: Any = None) -> N
     part = out / f"{template.stem}.part.ipynb"
     try:
         papermill.execute_notebook(
-            template,
+            _cells_for(template, parameters["config"]),
             part,
             parameters,
             kernel_name="python3",
@@ -168,6 +169,14 @@ def execute(template: Path, out: Path, parameters: dict, heard: Any = None) -> N
     with atomic_path(out / f"{template.stem}.html") as page:
         page.write_text(pages.page(nbformat.read(part, as_version=4)), encoding="utf-8")
     part.replace(out / template.name)
+
+
+def _cells_for(template: Path, config: dict) -> nbformat.NotebookNode:
+    """A template without the cells that speak of what only FOCIL has, where another method is named."""
+    notebook = nbformat.read(template, as_version=4)
+    if method_of(config) != FOCIL:
+        notebook.cells = [cell for cell in notebook.cells if FOCIL not in cell.metadata.get("tags", ())]
+    return notebook
 
 
 def _settle_progress(notebook: Path) -> None:

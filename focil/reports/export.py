@@ -16,6 +16,7 @@ from focil.runs.results import ResultsError
 Format = Literal["csv", "latex", "markdown"]
 FORMATS: tuple[Format, ...] = ("csv", "latex", "markdown")
 STYLES = {"latex": "latex_booktabs", "markdown": "github"}
+NETWORK = "network"  # who answers where a method has but one network
 COLUMNS = ("benchmark", "what", "measure", "protocol", "who answers")
 SAME = {  # what must be equal for two benchmarks to be compared, and where it stands in a result
     "data": ("provenance", "data", "sha256"),
@@ -50,13 +51,19 @@ def compare(one: Path, other: Path) -> str:
                 f"{values[1]!r} here, so their accuracies answer different questions. Run one of them again "
                 "on the other's terms."
             )
-    theirs = {record.key: record for record in second}
-    pairs = [(record, theirs[record.key]) for record in first if record.key in theirs]
+    pairs = [(mine, theirs) for mine in first for theirs in second if _answer_alike(mine, theirs)]
     if not pairs:
         raise ResultsError(f"{one.name} and {other.name} have no protocol and answerer in common")
     rows = [_compared(*pair) for pair in pairs]
     head = ("what", "measure", "protocol", "who answers", one.name, other.name, "difference (points)", "n")
     return _drawn(head, rows, "markdown")
+
+
+def _answer_alike(mine: Record, theirs: Record) -> bool:
+    """Whether two accuracies answer the same question: by the same answerer, or one by a method's only
+    network."""
+    same = mine.key[:-1] == theirs.key[:-1]
+    return same and (mine.who == theirs.who or NETWORK in (mine.who, theirs.who))
 
 
 def _csv(records: Iterable[Record]) -> str:
@@ -114,7 +121,8 @@ def _compared(mine: Record, theirs: Record) -> tuple:
     means = [
         in_percent(mean_interval([record.by_seed[seed] for seed in seeds])[0]) for record in (mine, theirs)
     ]
-    return (*mine.key, *means, in_percent(*gap, signed=True, sign="±"), len(seeds))
+    who = mine.who if mine.who == theirs.who else f"{mine.who}, {theirs.who}"
+    return (*mine.key[:-1], who, *means, in_percent(*gap, signed=True, sign="±"), len(seeds))
 
 
 def _listed(seeds: Iterable[int]) -> str:

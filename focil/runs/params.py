@@ -4,91 +4,38 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
 from focil.base.places import shipped
 from focil.data.image_folder import LARGEST, SMALLEST
-from focil.memo import split, table
 from focil.memo.schedule import OfflineOptions
+from focil.online.table import ONLINE
 from focil.router.routed import RoutedOptions
 from focil.runs.params_files import (
     BACKBONE,
-    METHODS,
-    NETWORK,
+    FOCIL,
+    FOCILS_OWN,
     STUDIES,
     BenchmarkError,
+    changed_by,
     extended,
-    joined,
     kind_of,
+    method_of,
     read_config,
 )
-
-NetworkName = Literal[tuple(split.NETWORKS)]
-MethodName = Literal[table.NAMES]
-Shortcut = Literal["R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R12"]
-SHORTCUTS: tuple[Shortcut, ...] = get_args(Shortcut)  # of the released code, see `studies.audit.shortcuts`
-
-
-class Section(BaseModel):
-    """A part of a params file; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class AuditOptions(Section):
-    """What a params file may say under `audit:`."""
-
-    shortcuts: tuple[Shortcut, ...] = Field(
-        SHORTCUTS, min_length=1, description="what is switched on from ours and off from the release"
-    )
-    first_tasks: int | None = Field(
-        None, ge=2, description="only the first tasks of the stream are learned; default: all"
-    )
-
-
-class OfflineSection(Section):
-    """What the studies of offline methods share."""
-
-    network: NetworkName = Field(NETWORK, description="of the methods with one network")
-    last_shared: str | None = Field(
-        None, description="MEMO's last generalized block; default: the network's own"
-    )
-    brightness: float = Field(0.0, ge=0, le=1, description="training images times 1 - b to 1 + b")
-    training: OfflineOptions = OfflineOptions()
-
-
-class Point(Section):
-    """One budget of memory, and the network of the methods that grow with the tasks.
-
-    anchor: whose exemplars are given, `der` or `single` (one network); the others get what fits in the same
-    bytes. `each`: every method has as many, whatever its networks take.
-    """
-
-    network: NetworkName
-    exemplars: int = Field(ge=1)
-    anchor: Literal["der", "single", "each"] = "der"
-    methods: tuple[MethodName, ...] | None = Field(
-        None, min_length=1, description="only these of the study's methods; default: all"
-    )
-
-
-class MemoryOptions(OfflineSection):
-    """What a params file may say under `memory:`."""
-
-    methods: tuple[MethodName, ...] = Field(METHODS, min_length=1)
-    points: tuple[Point, ...] = Field(
-        min_length=1, description="budgets; finetuning and joint training are run once for all"
-    )
-    first_classes: int | None = Field(None, ge=1, description="classes of the first task where it is larger")
-
-
-class LayersOptions(OfflineSection):
-    """What a params file may say under `layers:`."""
-
-    exemplars: int = Field(ge=1)
+from focil.runs.sections import (
+    AuditOptions,
+    LayersOptions,
+    MemoryOptions,
+    OfflineSection,
+    OnlineName,
+    OnlineStudy,
+    Point,
+    Section,
+)
 
 
 class Benchmark(Section):
@@ -128,6 +75,9 @@ class Benchmark(Section):
         le=1_000_000,
         description="last batches of a task that are held while it passes, counted as memory",
     )
+    method: OnlineName = Field(
+        FOCIL, description="of another one, `online` says how it learns and what it stores"
+    )
     backbone: Literal["mlp", "resnet18", "own"] = Field(
         BACKBONE, description="own: a module that is handed over in Python"
     )
@@ -140,6 +90,12 @@ class Benchmark(Section):
     )
     layers: LayersOptions | None = Field(
         None, description="what shallow and deep blocks do in DER, MEMO and FOCIL, instead of one run"
+    )
+    online: Any = Field(
+        None,
+        validate_default=True,
+        description="options of the method that is named; where none is, what other online methods reach on "
+        "this stream, instead of one run",
     )
     device: Literal["cpu", "cuda"] = Field(
         default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu"
@@ -154,6 +110,14 @@ class Benchmark(Section):
             raise BenchmarkError(_explain(error, values)) from None
         _check_studies(self)
 
+    @field_validator("online")
+    @classmethod
+    def _of_the_method(cls, value: Any, about: ValidationInfo) -> BaseModel | None:
+        kind = _online_section(about.data.get("method", FOCIL))
+        if value is None and kind is OnlineStudy:
+            return None
+        return kind.model_validate({} if value is None else value)
+
     @classmethod
     def recorded(cls, values: Mapping[str, Any]) -> "Benchmark":
         """The benchmark that a result or a checkpoint was made with, whatever its version called the keys.
@@ -162,7 +126,8 @@ class Benchmark(Section):
         """
         if not isinstance(values, Mapping):
             raise BenchmarkError(f"a recorded benchmark is a mapping, not a {type(values).__name__}")
-        known = {key: value for key, value in values.items() if (key, value) != ("method", "focil")}
+        foreign = () if method_of(values) == FOCIL else FOCILS_OWN
+        known = {key: value for key, value in values.items() if key not in foreign}
         if "memo" in known:
             known["memory"] = known.pop("memo")
         return cls(**known)
@@ -190,7 +155,10 @@ class Benchmark(Section):
 
         def any_choice(benchmark: Benchmark) -> Benchmark:
             memory = benchmark.memory and benchmark.memory.model_copy(update={"methods": (), "points": ()})
-            return benchmark.model_copy(update={"memory": memory, "threads": 1})
+            online = benchmark.online
+            if isinstance(online, OnlineStudy):
+                online = online.model_copy(update={"methods": (), "exemplars": (), "heavy": ()})
+            return benchmark.model_copy(update={"memory": memory, "online": online, "threads": 1})
 
         try:
             return any_choice(Benchmark.recorded(recorded)) == any_choice(self)
@@ -204,7 +172,7 @@ class Benchmark(Section):
     @property
     def notebook(self) -> str:
         """The template that runs it: "benchmark" once per seed, a study's once for all seeds."""
-        return kind_of({"audit": self.audit, "memory": self.memory, "layers": self.layers})
+        return kind_of({"method": self.method} | {study: getattr(self, study) for study in STUDIES})
 
     @property
     def is_study(self) -> bool:
@@ -244,13 +212,16 @@ def read_params(path: str | Path, changes: Mapping[str, Any] | None = None, **ov
         )
     given = {key: value for key, value in overrides.items() if value is not None}
     try:
-        return Benchmark(**joined(config, changes or {}) | given)
+        return Benchmark(**changed_by(config, changes or {}) | given)
     except BenchmarkError as error:
         raise BenchmarkError(f"{path}: {error}") from None
 
 
 def _check_studies(benchmark: Benchmark) -> None:
-    if len(named := [name for name in STUDIES if getattr(benchmark, name)]) > 1:
+    named = [name for name in STUDIES if getattr(benchmark, name)]
+    if benchmark.method != FOCIL:
+        _check_other_method(benchmark, [name for name in named if name != "online"])
+    elif len(named) > 1:
         raise BenchmarkError(
             f"{' and '.join(named)} are two studies; keep one, and give the other a file of its own"
         )
@@ -275,6 +246,20 @@ def _check_studies(benchmark: Benchmark) -> None:
         )
 
 
+def _check_other_method(benchmark: Benchmark, studies: list[str]) -> None:
+    defaults = {key: field.default for key, field in Benchmark.model_fields.items()}
+    own = [key for key in FOCILS_OWN if getattr(benchmark, key) != defaults[key]]
+    if foreign := own + studies:
+        raise BenchmarkError(
+            f"{', '.join(map(repr, foreign))} goes with FOCIL, but 'method' is {benchmark.method!r}; leave "
+            "it out, and say under 'online' how that method learns"
+        )
+
+
+def _online_section(method: str) -> type[BaseModel]:
+    return OnlineStudy if method == FOCIL else ONLINE[method].options_of
+
+
 def _explain(error: ValidationError, values: dict) -> str:
     return "; ".join(_explain_one(item, values) for item in error.errors())
 
@@ -283,7 +268,7 @@ def _explain_one(item: dict, values: dict) -> str:
     *parents, key = item["loc"] or ("",)
     place = ".".join(map(str, item["loc"]))
     if item["type"] == "extra_forbidden":
-        known = list(_section(parents).model_fields)
+        known = list(_section(parents, method_of(values)).model_fields)
         close = difflib.get_close_matches(str(key), known, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
         return f"unknown key {place!r}; {hint}"
@@ -292,7 +277,7 @@ def _explain_one(item: dict, values: dict) -> str:
     return f"{place!r} is {item['input']!r}: {item['msg'][0].lower() + item['msg'][1:]}"
 
 
-def _section(parents: list) -> type[BaseModel]:
+def _section(parents: list, method: str) -> type[BaseModel]:
     if not parents:
         return Benchmark
     found = {
@@ -300,5 +285,6 @@ def _section(parents: list) -> type[BaseModel]:
         "audit": AuditOptions,
         "memory": MemoryOptions,
         "layers": LayersOptions,
+        "online": _online_section(method),
     }[parents[0]]
     return {"training": OfflineOptions, "points": Point}[parents[1]] if len(parents) > 1 else found

@@ -13,10 +13,13 @@ import yaml
 from focil.base.errors import FocilError
 from focil.base.places import shipped
 
+FOCIL = "focil"  # the method of a benchmark, unless its file names another one
+FOCILS_OWN = ("focil", "backbone", "held_batches")  # keys that no other method has
 STUDIES = (
     "audit",
     "memory",
     "layers",
+    "online",
 )  # keys of a params file, each a notebook that reads all seeds together
 LARGEST = 100_000  # bytes of a params file
 NETWORK = "resnet32"  # of an offline method, unless a file names another one
@@ -59,7 +62,7 @@ def extended(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A configuration with what it `extends`, by name: a params file in `folder`, or one that comes with
     focil.
 
-    Sections are joined key by key. Raises BenchmarkError for a file that is not there, or that extends
+    They are joined as in `changed_by`. Raises BenchmarkError for a file that is not there, or that extends
     another one in turn.
     """
     if "extends" not in config:
@@ -82,7 +85,18 @@ def extended(config: dict[str, Any], folder: Path) -> dict[str, Any]:
             f"'extends' is {name!r}, which extends {base['extends']!r} in turn; name that one and write the "
             "rest out"
         )
-    return joined(base, {key: value for key, value in config.items() if key != "extends"})
+    return changed_by(base, {key: value for key, value in config.items() if key != "extends"})
+
+
+def changed_by(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with changes; what belongs to its method alone goes where another one is named.
+
+    >>> changed_by({"tasks": 5, "focil": {"again": 1}}, {"method": "er", "online": {"exemplars": 50}})
+    {'tasks': 5, 'method': 'er', 'online': {'exemplars': 50}}
+    """
+    if changes.get("method", method_of(base)) != method_of(base):
+        base = {key: value for key, value in base.items() if key not in (*FOCILS_OWN, "online")}
+    return joined(base, changes)
 
 
 def joined(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,12 +129,23 @@ def changed(config: Mapping[str, Any], setting: str) -> dict[str, Any]:
     return joined(config, value)
 
 
+def method_of(config: Mapping[str, Any]) -> Any:
+    """The method that a configuration names, FOCIL where it names none."""
+    return config.get("method", FOCIL)
+
+
 def kind_of(config: Mapping[str, Any]) -> str:
     """The notebook that runs a configuration, or made a recorded one: "benchmark", or that of a study.
 
+    `online` is a study where no method is named, else the options of that method.
+
     >>> kind_of({"audit": {}}), kind_of({"memo": {}, "layers": None}), kind_of({})
     ('audit', 'memory', 'benchmark')
+    >>> kind_of({"online": {}}), kind_of({"method": "er", "online": {}})
+    ('online', 'benchmark')
     """
+    if method_of(config) != FOCIL:
+        return "benchmark"
     recorded = {"memory" if key == "memo" else key for key, value in config.items() if value is not None}
     return next((name for name in STUDIES if name in recorded), "benchmark")
 
@@ -132,9 +157,13 @@ def networks_of(config: Mapping[str, Any]) -> list[str]:
     (['resnet18'], ['resnet32'])
     """
     kind, backbone = kind_of(config), config.get("backbone", BACKBONE)
+    if method_of(config) != FOCIL:
+        return [(config.get("online") or {}).get("network", BACKBONE)]
     if kind in ("benchmark", "audit"):
         return [backbone]
     section = config[kind]
+    if kind == "online":
+        return list(dict.fromkeys([section.get("network", BACKBONE), backbone]))
     found = [section.get("network", NETWORK), *(point["network"] for point in section.get("points", ()))]
     if kind == "layers" or "focil" in section.get("methods", METHODS):
         found.append(backbone)

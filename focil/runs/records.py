@@ -62,7 +62,7 @@ def read(folder: Path) -> tuple[list[Record], dict[str, Any]]:
     """
     if (folder / RESULT).is_file():
         result = read_result(folder / RESULT)
-        makers = {"audit": _arms, "memory": _trainings, "layers": _last}
+        makers = {"audit": _arms, "memory": _trainings, "layers": _last, "online": _online}
         with meant_as_result(folder / RESULT):
             return list(makers[kind_of(result["benchmark"])](folder.name, result)), result
     results = read_results(folder)
@@ -110,3 +110,12 @@ def _last(name: str, result: dict) -> Iterator[Record]:
     for method, reports in result["runs"].items():
         by_seed = dict(zip(result["seeds"], [report["last"] for report in reports], strict=True))
         yield Record(name, method, "last", "sample", "all", by_seed, None)
+
+
+def _online(name: str, result: dict) -> Iterator[Record]:
+    for run, reports in result["runs"].items():
+        kept = answerer_bytes(reports[0]["memory_bytes"])
+        for key in reports[0]["accuracy"]:
+            by_seed = {report["seed"]: report["accuracy"][key]["final_average"] for report in reports}
+            protocol, who = split(key)
+            yield Record(name, run, "final average", protocol, who, by_seed, kept[who])

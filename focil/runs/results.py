@@ -68,10 +68,16 @@ def summary(results: list[dict]) -> Iterator[tuple[str, float, float | None]]:
 def answerer_bytes(kept: dict[str, int]) -> dict[str, int]:
     """Bytes that must be kept for each answerer, from a result's "memory_bytes".
 
-    The router alone needs its sums and, while a task passes, the held batches.
+    The router alone needs its sums and, while a task passes, the held batches; "network" is all there is of
+    a method with one network.
     """
     router = kept.get("router", 0)
-    return {"experts": kept["total"] - router, "router": router + kept["held_batches"], "both": kept["total"]}
+    return {
+        "experts": kept["total"] - router,
+        "router": router + kept.get("held_batches", 0),
+        "both": kept["total"],
+        "network": kept["total"],
+    }
 
 
 def memory_points(results: list[dict]) -> list[dict]:
@@ -81,6 +87,10 @@ def memory_points(results: list[dict]) -> list[dict]:
     seed.
     """
     kept, points = results[0]["memory_bytes"], []
+    if "sample-network" in results[0]["accuracy"]:
+        shares = [result["accuracy"]["sample-network"]["final_average"] for result in results]
+        mean, half = mean_interval(shares)
+        return [{"who": "network", "bytes": kept["total"], "accuracy": mean, "half": half}]
     experts = answerer_bytes(kept)["experts"]
     found = {
         ("experts", experts): [result["accuracy"]["sample-experts"]["final_average"] for result in results]

@@ -15,8 +15,9 @@ from focil.memo import account, split
 from focil.memo.account import Costs, Size
 from focil.memo.exemplars import Exemplars
 from focil.memo.table import OFFLINE, ONLINE, has_budget
-from focil.runs.params import Benchmark, Point
+from focil.runs.params import Benchmark
 from focil.runs.results import shortened
+from focil.runs.sections import Point
 from focil.runs.sources import order_of, sizes_of
 from focil.studies import training
 from focil.studies.study import Job, Study, StudyError

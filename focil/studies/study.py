@@ -60,7 +60,8 @@ class Study(ABC):
 
     @abstractmethod
     def jobs(self) -> list[Job]:
-        """Every training of the study."""
+        """Every training of the study; where some depend on what others found, those that can be named by
+        now."""
 
     @abstractmethod
     def train(self, job: Job, progress: Progress) -> dict:
@@ -81,8 +82,7 @@ class Study(ABC):
         """Compute what is missing, with a bar that shows the remaining time. Raises EngineError, and what
         trainings raise."""
         with locked(usable(self.out), "run"):
-            missing = self.missing()
-            if missing:
+            while missing := self.missing():
                 self._compute(missing)
 
     def _compute(self, missing: list[Job]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from focil.base.words import in_percent
 from focil.evaluation.metrics import mean_interval
+from focil.runs.online import over_seeds, title_of
 from focil.runs.params_files import kind_of
 from focil.runs.results import RESULT, meant_as_result, read_result, read_results, summary
 
@@ -73,4 +74,18 @@ def _over_seeds(values: Sequence[float]) -> str:
     return f"{in_percent(*mean_interval(values)):>12}"
 
 
-LINES = {"audit": arm_lines, "memory": run_lines, "layers": method_lines}
+def online_lines(result: dict) -> list[str]:
+    """One line a method and memory: final averages in %, bytes, forgetting, and what training took."""
+    lines = []
+    for reports in result["runs"].values():
+        row = over_seeds(reports)
+        sample, oracle = (f"{in_percent(*row[protocol]):>12}" for protocol in ("sample", "oracle"))
+        lines.append(
+            f"  {title_of(reports[0]):24} sample {sample} %, oracle {oracle} %, "
+            f"{row['bytes'] / 1e6:8.2f} MB, forgetting {100 * row['forgetting']:5.1f} points, "
+            f"{row['seconds']:7.1f} s, {row['passes']:5.1f} passes, n = {len(reports)}"
+        )
+    return lines
+
+
+LINES = {"audit": arm_lines, "memory": run_lines, "layers": method_lines, "online": online_lines}

@@ -22,8 +22,8 @@ from focil.memo.method import Offline
 from focil.memo.schedule import schedule
 from focil.memo.table import OFFLINE, ONLINE
 from focil.router.routed import kind_of
+from focil.runs.checkpoint import read_file
 from focil.runs.params import Benchmark
-from focil.runs.run import read_file
 from focil.runs.sources import open_stream, order_of, sizes_of
 from focil.studies.study import Job, Study
 

@@ -9,9 +9,10 @@ import numpy as np
 from focil.base.errors import FocilError
 from focil.confidence import Evidence
 from focil.evaluation import protocols
+from focil.runs.checkpoint import CHECKPOINT, RunError, rebuild
 from focil.runs.params import Benchmark
+from focil.runs.params_files import FOCIL
 from focil.runs.results import RESULT
-from focil.runs.run import CHECKPOINT, RunError, rebuild
 from focil.runs.sources import load_data, open_stream
 
 CHUNK = 32  # images asked at a time while a mistake is looked for
@@ -51,8 +52,11 @@ def read(folder: Path) -> dict:
     path = folder / RESULT
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        if Benchmark.recorded(result["benchmark"]).notebook == "benchmark":
-            result["seed"], result["accuracy"], result["search"], result["capacity"]  # or KeyError
+        benchmark = Benchmark.recorded(result["benchmark"])
+        if not benchmark.is_study:
+            result["seed"], result["accuracy"]  # or KeyError
+            if benchmark.method == FOCIL:
+                result["search"], result["capacity"]
     except (OSError, ValueError, KeyError, TypeError, FocilError) as error:
         raise RunError(
             f"{path} cannot be read ({type(error).__name__}): it is damaged, or of another version of focil; "
@@ -62,17 +66,17 @@ def read(folder: Path) -> dict:
 
 
 class SavedRun:
-    """A run whose experts are in its folder, with the test images that it can be asked about.
+    """A run whose checkpoint is in its folder, with the test images that it can be asked about.
 
-    folder: outputs/NAME/seed-K. Raises RunError where the experts are missing (outputs/reference keeps
+    folder: outputs/NAME/seed-K. Raises RunError where the checkpoint is missing (outputs/reference keeps
     numbers only), MaskMismatch, and what `datasets.load` raises.
     """
 
     def __init__(self, folder: Path):
         if not (folder / CHECKPOINT).exists():
             raise RunError(
-                f"{folder.name} holds numbers but no experts ({CHECKPOINT}); run the benchmark here to ask "
-                "about single images"
+                f"{folder.name} holds numbers but no checkpoint ({CHECKPOINT}); run the benchmark here to "
+                "ask about single images"
             )
         self.method, state = rebuild(folder)
         benchmark = Benchmark.recorded(state["benchmark"])

@@ -18,9 +18,11 @@ from focil.figures import accuracy, occupancy, parts, planning, style
 from focil.figures.single import single
 from focil.masks import Allocation
 from focil.memo.account import in_exemplars
+from focil.online.table import ONLINE
 from focil.reports.explorer.planning import plan
 from focil.reports.explorer.saved import ImageAnswers, SavedRun, read
 from focil.runs.params import Benchmark
+from focil.runs.params_files import FOCIL
 from focil.studies.tables import in_lines
 
 NETWORKS: dict[str, tuple[str, ImageShape]] = {
@@ -50,7 +52,12 @@ STYLE = """<style>
 .focil-page [role=alert] { border-left: 4px solid #d55e00; padding-left: 0.6em; }
 .focil-page > .widget-html-content { line-height: 1.5; min-width: 0; }
 </style>"""
-WHO = {"experts": "the experts alone", "router": "the router alone", "both": "both together"}
+WHO = {
+    "experts": "the experts alone",
+    "router": "the router alone",
+    "both": "both together",
+    "network": "the network",
+}
 Cell = str | int
 
 
@@ -117,8 +124,8 @@ def summary(found: dict, allocation: Allocation) -> str:
 
 
 def folder(path: Path) -> str:
-    """The page of a folder of results: of a run its accuracy under each protocol and its experts, of a study
-    its lines and pictures.
+    """The page of a folder of results: of a run its accuracy under each protocol and FOCIL's experts, of a
+    study its lines and pictures.
 
     Raises RunError for a result that cannot be read.
     """
@@ -127,18 +134,17 @@ def folder(path: Path) -> str:
     head = f"<h2>{html.escape(benchmark.name)}</h2>"
     if benchmark.notebook != "benchmark":
         return head + f"<pre>{html.escape(in_lines(path))}</pre>" + "".join(map(_stored, _pictures(path)))
-    text = (
-        f"{benchmark.data}, {benchmark.tasks} tasks, {benchmark.backbone}, seed {result['seed']}: "
-        f"{_headline(result)}"
-    )
+    ours = benchmark.method == FOCIL
+    made_by = benchmark.backbone if ours else ONLINE[benchmark.method].title
+    text = f"{benchmark.data}, {benchmark.tasks} tasks, {made_by}, seed {result['seed']}: {_headline(result)}"
     curves = _folded(
         "Accuracy of every task as tasks are learned", _picture(accuracy.curves(result["accuracy"]))
     )
-    return head + _status(text) + _accuracies(result) + curves + _experts(result)
+    return head + _status(text) + _accuracies(result) + curves + (_experts(result) if ours else "")
 
 
 def asked(opened: SavedRun, index: int) -> str:
-    """The page of one test image: the truth, the answers, and what every expert and the router say."""
+    """The page of one test image: the truth, the answers, and what everyone says of it."""
     one = opened.ask(index)
     best = {
         who: [opened.name(t, int(k)) for t, k in enumerate(given.within[0].argmax(axis=1))]

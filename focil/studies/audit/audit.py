@@ -15,7 +15,8 @@ import numpy as np
 from focil import backbones
 from focil.engine.worker import Progress
 from focil.evaluation import metrics
-from focil.runs.params import SHORTCUTS, Benchmark
+from focil.runs.params import Benchmark
+from focil.runs.sections import SHORTCUTS
 from focil.runs.sources import open_stream, order_of
 from focil.studies.audit.answers import MEASURES, Answers
 from focil.studies.audit.learners import normalises

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from focil.runs.params import SHORTCUTS, Shortcut
+from focil.runs.sections import SHORTCUTS, Shortcut
 
 AT_TEST = frozenset(("R1", "R8", "R9"))  # what is done to test images; training does not know of them
 PACKAGE = Path(__file__).resolve().parents[2]

@@ -1,0 +1,92 @@
+"""The sections of a params file that say what a study compares."""
+
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from focil.backbones import Precision
+from focil.memo import split, table
+from focil.memo.schedule import OfflineOptions
+from focil.online import networks
+from focil.online.table import ONLINE
+from focil.runs.params_files import FOCIL, METHODS, NETWORK
+
+NetworkName = Literal[tuple(split.NETWORKS)]
+MethodName = Literal[table.NAMES]
+OnlineName = Literal[(*ONLINE, FOCIL)]
+Shortcut = Literal["R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R12"]
+SHORTCUTS: tuple[Shortcut, ...] = get_args(Shortcut)  # of the released code, see `studies.audit.shortcuts`
+
+
+class Section(BaseModel):
+    """A part of a params file; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class AuditOptions(Section):
+    """What a params file may say under `audit:`."""
+
+    shortcuts: tuple[Shortcut, ...] = Field(
+        SHORTCUTS, min_length=1, description="what is switched on from ours and off from the release"
+    )
+    first_tasks: int | None = Field(
+        None, ge=2, description="only the first tasks of the stream are learned; default: all"
+    )
+
+
+class OfflineSection(Section):
+    """What the studies of offline methods share."""
+
+    network: NetworkName = Field(NETWORK, description="of the methods with one network")
+    last_shared: str | None = Field(
+        None, description="MEMO's last generalized block; default: the network's own"
+    )
+    brightness: float = Field(0.0, ge=0, le=1, description="training images times 1 - b to 1 + b")
+    training: OfflineOptions = OfflineOptions()
+
+
+class Point(Section):
+    """One budget of memory, and the network of the methods that grow with the tasks.
+
+    anchor: whose exemplars are given, `der` or `single` (one network); the others get what fits in the same
+    bytes. `each`: every method has as many, whatever its networks take.
+    """
+
+    network: NetworkName
+    exemplars: int = Field(ge=1)
+    anchor: Literal["der", "single", "each"] = "der"
+    methods: tuple[MethodName, ...] | None = Field(
+        None, min_length=1, description="only these of the study's methods; default: all"
+    )
+
+
+class MemoryOptions(OfflineSection):
+    """What a params file may say under `memory:`."""
+
+    methods: tuple[MethodName, ...] = Field(METHODS, min_length=1)
+    points: tuple[Point, ...] = Field(
+        min_length=1, description="budgets; finetuning and joint training are run once for all"
+    )
+    first_classes: int | None = Field(None, ge=1, description="classes of the first task where it is larger")
+
+
+class LayersOptions(OfflineSection):
+    """What a params file may say under `layers:`."""
+
+    exemplars: int = Field(ge=1)
+
+
+class OnlineStudy(Section):
+    """What a params file may say under `online:`, unless it names a method; see `studies.online`."""
+
+    methods: tuple[OnlineName, ...] = Field((FOCIL, *ONLINE), min_length=1)
+    exemplars: tuple[int, ...] = Field(
+        min_length=1, description="stored images: each method with a buffer is run with each of these"
+    )
+    network: networks.NetworkName = Field("mlp", description="of the methods that train one network")
+    precision: Precision = Field("float32", description="of the passes through that network")
+    tuning_tasks: int | None = Field(
+        None, ge=2, description="first tasks on which options are chosen; default: all"
+    )
+    heavy: tuple[OnlineName, ...] = Field((), description="methods that are run with the first seed only")

@@ -1,0 +1,270 @@
+"""The study of online methods: what others reach on the very stream that FOCIL learns, at counted bytes.
+
+Options of every method are chosen first, on the development split and with the same number of trials for
+all; then each is run with what was chosen, at every memory and with every seed, on the real test images.
+"""
+
+import itertools
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from focil.base.files import atomic_path
+from focil.data.datasets import Dataset
+from focil.data.stream import Stream
+from focil.engine.worker import Progress
+from focil.evaluation.evaluation import Evaluation
+from focil.method import Focil
+from focil.online.buffer import Buffer
+from focil.online.method import OneHead
+from focil.online.table import ONLINE
+from focil.runs.checkpoint import build_method, evaluation_of, read_file
+from focil.runs.numbers import with_total
+from focil.runs.params import Benchmark
+from focil.runs.params_files import FOCIL, changed_by
+from focil.runs.results import shortened
+from focil.runs.sources import open_stream
+from focil.search import DivergedError
+from focil.studies.study import Job, Study
+
+SAVE_EVERY = 60  # seconds between checkpoints, which are written after a task
+TUNING_SEED = 0
+
+
+class Setting(NamedTuple):
+    """What a job trains.
+
+    options: what differs from the method's defaults, as (name, value). tuning: on the development split, to
+    choose options.
+    """
+
+    method: str
+    exemplars: int
+    options: tuple[tuple[str, Any], ...] = ()
+    tuning: bool = False
+
+
+class OnlineStudy(Study):
+    """`trials` are the jobs that choose options, `finals` those that count; these are known once all of the
+    others have ended."""
+
+    unit = "image"
+
+    def run(self) -> None:
+        """As `Study.run`. Raises BufferError for images that cannot be stored, before anything is trained."""
+        for exemplars in self.section.exemplars:
+            Buffer(exemplars, self.data.num_classes, len(self.data.x_train), (1, 1, 1))
+        super().run()
+
+    @property
+    def section(self) -> Any:
+        """What the params file says under `online:`."""
+        return self.benchmark.online
+
+    def jobs(self) -> list[Job]:
+        """The trials, and once all have ended also what counts."""
+        trials = self.trials()
+        if any(self.read(job) is None for job in trials):
+            return trials
+        return trials + self.finals()
+
+    def trials(self) -> list[Job]:
+        """One for each combination of a method's choices, at the middle one of the memories."""
+        tasks = self.section.tuning_tasks or self.benchmark.tasks
+        size = len(self.data.x_train) * tasks // self.benchmark.tasks
+        middle = sorted(self.section.exemplars)[len(self.section.exemplars) // 2]
+        return [
+            Job(
+                TUNING_SEED,
+                f"{_name(method, middle)}-trial-{number}",
+                size,
+                Setting(method, middle if stores(method) else 0, options, tuning=True),
+            )
+            for method in self.section.methods
+            for number, options in enumerate(combinations(method))
+        ]
+
+    def finals(self) -> list[Job]:
+        """One for each seed, method and memory, with the options that were chosen."""
+        chosen = {method: tuple(options.items()) for method, options in self.chosen().items()}
+        return [
+            Job(
+                seed,
+                _name(method, exemplars),
+                len(self.data.x_train),
+                Setting(method, exemplars, chosen[method]),
+            )
+            for method in self.section.methods
+            for exemplars in (self.section.exemplars if stores(method) else (0,))
+            for seed in (self.seeds[:1] if method in self.section.heavy else self.seeds)
+        ]
+
+    def chosen(self) -> dict[str, dict[str, Any]]:
+        """Method -> the options of its best trial; empty where there is nothing to choose."""
+        best: dict[str, dict] = {}
+        for trial in self.tried():
+            if trial["sample"] > best.get(trial["method"], {"sample": -1})["sample"]:
+                best[trial["method"]] = trial
+        return {method: best[method]["options"] if method in best else {} for method in self.section.methods}
+
+    def tried(self) -> list[dict]:
+        """Every trial that has ended: method, options, and final average by `sample`, 0 where it diverged."""
+        found = [(job.what, self.read(job)) for job in self.trials()]
+        return [
+            {"method": setting.method, "options": dict(setting.options), "sample": content["sample"]}
+            for setting, content in found
+            if content is not None
+        ]
+
+    def read(self, job: Job) -> dict | None:
+        """As `Study.read`; what was trained with other options than are chosen now is not there."""
+        content = super().read(job)
+        return content if content and content["options"] == dict(job.what.options) else None
+
+    def train(self, job: Job, progress: Progress) -> dict:
+        """Do one training, trial or not."""
+        setting = job.what
+        data = self.data.development() if setting.tuning else self.data
+        benchmark = _benchmark(self.benchmark, setting)
+        passed = _Pass(benchmark, data, job.seed)
+        passed.stream.on_draw = progress.advance
+        if setting.tuning:
+            sample = _tried(passed, self.section.tuning_tasks)
+            return {"options": dict(setting.options), "sample": sample}
+        checkpoint = _Checkpoint(self, job, passed)
+        for task in list(passed.stream)[checkpoint.resume(progress) :]:
+            passed.learn(task)
+            passed.judge(task.index)
+            checkpoint.save(task.index)
+        title = "FOCIL" if setting.method == FOCIL else ONLINE[setting.method].title
+        about = {"seed": job.seed, "options": dict(setting.options)}
+        about |= {"method": setting.method, "title": title, "exemplars": setting.exemplars}
+        return about | passed.numbers()
+
+    def finish(self) -> dict:
+        """All numbers, written to result.json. Raises StudyError while trainings are missing."""
+        found: dict[str, list[dict]] = {}
+        for job in self.jobs():
+            if not job.what.tuning and (content := self.read(job)) is not None:
+                content.pop("identity")
+                found.setdefault(job.name, []).append(content)
+        sizes = {"training_set": self.data.x_train.nbytes, "image": self.data.x_train[0].nbytes}
+        about = {"trials": self.tried(), "chosen": self.chosen(), "data_bytes": sizes}
+        return self.write(about | {"runs": shortened(found)})
+
+
+def stores(method: str) -> bool:
+    """Whether a method keeps images of the stream."""
+    return method != FOCIL and "exemplars" in ONLINE[method].options_of.model_fields
+
+
+def combinations(method: str) -> list[tuple[tuple[str, Any], ...]]:
+    """The trials of a method: every combination of its choices. FOCIL has none: it searches in its pass."""
+    choices = {} if method == FOCIL else ONLINE[method].choices
+    rows = itertools.product(*choices.values())
+    return [tuple(zip(choices, row, strict=True)) for row in rows] if choices else []
+
+
+class _Pass:
+    """One pass of one method over one stream, with what it took."""
+
+    def __init__(self, benchmark: Benchmark, data: Dataset, seed: int):
+        self.stream: Stream = open_stream(benchmark, data, seed)
+        classes = self.stream.order.shape[1]
+        self.method: Focil | OneHead = build_method(
+            benchmark, seed, data.image_shape, classes, stream=self.stream
+        )
+        self.evaluation: Evaluation = evaluation_of(benchmark)(self.stream, seed)
+        self.seconds = 0.0
+
+    def learn(self, task: Any) -> None:
+        start = time.perf_counter()
+        self.method.learn(task)
+        self.seconds += time.perf_counter() - start
+
+    def judge(self, task: int) -> None:
+        self.evaluation.after(self.method, task)
+
+    def numbers(self) -> dict:
+        """What a result says: accuracies, bytes, seconds of training, and images computed with for each
+        image of the stream."""
+        sizes = [task.size for task in self.stream]
+        found = {
+            "accuracy": self.evaluation.accuracy(),
+            "memory_bytes": with_total(self.method.memory()),
+            "seconds": self.seconds,
+            "passes": sum(n * report["passes"] for n, report in zip(sizes, self.method.report, strict=True))
+            / sum(sizes),
+        }
+        if isinstance(self.method, Focil):
+            found["budgets"] = self.evaluation.budgets(self.method)
+        return found
+
+
+class _Checkpoint:
+    """What a training leaves behind after a task, and goes on from."""
+
+    def __init__(self, study: Study, job: Job, passed: _Pass):
+        self.study, self.path, self.passed = study, study.checkpoint(job), passed
+        self._saved = time.perf_counter()
+
+    def save(self, task: int) -> None:
+        """Write the state after a task, if the last time was long ago."""
+        if time.perf_counter() < self._saved + SAVE_EVERY:
+            return
+        self._saved = time.perf_counter()
+        method, evaluation = self.passed.method, self.passed.evaluation
+        content = self.study.identity | {
+            "done": task + 1,
+            "method": method.state(),
+            "evaluation": evaluation.state() | evaluation.proof(method),
+            "seconds": self.passed.seconds,
+        }
+        with atomic_path(self.path) as part:
+            torch.save(content, part)
+
+    def resume(self, progress: Progress) -> int:
+        """Go on from the file, if there is one; returns the number of tasks that are learned.
+
+        Raises StudyError for a file of another study, RunError for a damaged one.
+        """
+        if not Path(self.path).exists():
+            return 0
+        state = read_file(self.path)
+        self.study.must_be_mine(self.path, state.get("benchmark"), state.get("data"))
+        self.passed.method.load(state["method"])
+        self.passed.evaluation.load(state["evaluation"], state["done"])
+        self.passed.evaluation.take_up(state["evaluation"])
+        self.passed.seconds = state["seconds"]
+        progress.advance(sum(task.size for task in list(self.passed.stream)[: state["done"]]))
+        return state["done"]
+
+
+def _tried(passed: _Pass, tasks: int | None) -> float:
+    """Final average by `sample` after the first tasks; 0 for what diverges."""
+    try:
+        for task in list(passed.stream)[:tasks]:
+            passed.learn(task)
+    except DivergedError:
+        return 0.0
+    passed.judge(task.index)
+    (row,) = passed.evaluation.rows["sample-network"]
+    return sum(row) / len(row)
+
+
+def _benchmark(study: Benchmark, setting: Setting) -> Benchmark:
+    """The benchmark that a setting is a run of."""
+    given = study.model_dump(exclude_unset=True, exclude={"online"})
+    if setting.method == FOCIL:
+        return Benchmark(**given)
+    section = study.online
+    common = {"network": section.network, "precision": section.precision, "exemplars": setting.exemplars}
+    known = ONLINE[setting.method].options_of.model_fields
+    options = {key: value for key, value in common.items() if key in known} | dict(setting.options)
+    return Benchmark(**changed_by(given, {"method": setting.method, "online": options}))
+
+
+def _name(method: str, exemplars: int) -> str:
+    return f"{method}-{exemplars}" if stores(method) else method
