@@ -1,5 +1,6 @@
 """The published numbers: outputs/reference, made from finished runs and small enough for git."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,12 +17,21 @@ from focil.figures.order import by_tasks
 from focil.memo.account import MIB
 from focil.memo.table import TITLES
 from focil.runs.params import Benchmark
-from focil.runs.results import RESULT, answerer_bytes, memory_points, read_result, read_results, summary
+from focil.runs.results import (
+    RESULT,
+    answerer_bytes,
+    memory_points,
+    read_result,
+    read_results,
+    shortened,
+    summary,
+)
 from focil.studies import memory
 from focil.studies.audit.audit import MEASURES
 from focil.studies.audit.shortcuts import DESCRIBED
 from focil.studies.tables import arm_lines, method_lines
 
+MANY_TASKS = 20  # from more on, accuracy task by task is kept of whoever answers first only
 KEPT_FIGURES = ("accuracy-curves.png", "batches.png", "competition.png", "occupancy.png")
 HEAD = """# Reference results
 
@@ -110,9 +120,33 @@ def _publish_runs(runs: Path, target: Path, results: list[dict]) -> None:
         style.save(comparison(accuracies, PUBLISHED[target.name]), target / "comparison.png")
 
 
+def thinned(result: Mapping, whole: bool) -> dict:
+    """A run's result in few bytes.
+
+    Of one seed the `whole` story is kept: accuracy task by task, where images were routed, and the curves of
+    the search's candidates; with many tasks only of whoever answers first in each protocol, and no curves. Of
+    the others every number that is averaged over seeds.
+    """
+    names, many = list(result["accuracy"]), len(result["test_images"]) > MANY_TASKS
+    first = {accuracy.preferred(names, protocols.split(name)[0]) for name in names}
+    told = set(first if many else names) if whole else set()
+    kept = dict(result)
+    kept["accuracy"] = {
+        name: report if name in told else {key: value for key, value in report.items() if key != "matrix"}
+        for name, report in result["accuracy"].items()
+    }
+    kept["routing"] = {name: table for name, table in result.get("routing", {}).items() if name in told}
+    if "search" in result and (many or not whole):
+        kept["search"] = [
+            {key: value for key, value in task.items() if key != "candidates"} for task in result["search"]
+        ]
+    return shortened(kept)
+
+
 def _copy_run(run: Path, target: Path) -> None:
     target.mkdir(parents=True)
-    shutil.copy2(run / RESULT, target / RESULT)
+    result = thinned(read_result(run / RESULT), whole=target.name == "seed-0")
+    (target / RESULT).write_text(json.dumps(result) + "\n", encoding="utf-8")
     if target.name == "seed-0" and not target.parent.name.endswith("-development"):
         (target / "figures").mkdir()
         for name in KEPT_FIGURES:

@@ -137,8 +137,11 @@ def folder(path: Path) -> str:
     ours = benchmark.method == FOCIL
     made_by = benchmark.backbone if ours else ONLINE[benchmark.method].title
     text = f"{benchmark.data}, {benchmark.tasks} tasks, {made_by}, seed {result['seed']}: {_headline(result)}"
-    curves = _folded(
-        "Accuracy of every task as tasks are learned", _picture(accuracy.curves(result["accuracy"]))
+    by_task = {key: report for key, report in result["accuracy"].items() if "matrix" in report}
+    curves = (
+        _folded("Accuracy of every task as tasks are learned", _picture(accuracy.curves(by_task)))
+        if by_task  # outputs/reference keeps it of one seed
+        else ""
     )
     return head + _status(text) + _accuracies(result) + curves + (_experts(result) if ours else "")
 
