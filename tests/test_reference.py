@@ -13,8 +13,15 @@ from torch import nn
 import focil
 from focil.__main__ import main
 from focil.evaluation.published import PUBLISHED
-from focil.reports.reference import PublishError, answerer_rows, effect_rows, memory_rows, publish
-from focil.runs.results import read_results
+from focil.reports.reference import (
+    PublishError,
+    answerer_rows,
+    effect_rows,
+    memory_rows,
+    publish,
+    thinned,
+)
+from focil.runs.results import read_results, shortened
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "outputs" / "reference"
@@ -39,7 +46,8 @@ def test_results_are_copied_with_their_table(outputs, tmp_path):
     publish(outputs, tmp_path, ["small"])
     for seed in (0, 1):
         run = Path("small") / f"seed-{seed}" / "result.json"
-        assert (tmp_path / run).read_bytes() == (outputs / run).read_bytes()
+        kept, whole = (json.loads((folder / run).read_text()) for folder in (tmp_path, outputs))
+        assert kept == thinned(whole, whole=seed == 0)
     assert (tmp_path / "small" / "summary.png").exists()
     assert (tmp_path / "small" / "seed-0" / "figures" / "occupancy.png").exists()
     assert not list(tmp_path.rglob("*.pt"))
@@ -48,6 +56,21 @@ def test_results_are_copied_with_their_table(outputs, tmp_path):
     values = [accuracy["sample-experts"]["final_average"] for accuracy in accuracies]
     assert re.search(rf"\| experts \| .* \| {100 * sum(values) / 2:.1f} \+- [0-9.]+ \| 0\.0\d \|", text)
     assert "--seed 0 1 --threads 1" in text
+
+
+def test_numbers_of_all_seeds_are_kept_and_the_story_of_one(outputs):
+    result = json.loads((outputs / "small" / "seed-1" / "result.json").read_text())
+    one, other = (thinned(result, whole) for whole in (True, False))
+    assert one == shortened(result)
+    assert len(json.dumps(other)) < 0.6 * len(json.dumps(result))
+    for name, report in result["accuracy"].items():
+        assert "matrix" not in other["accuracy"][name] and "matrix" in one["accuracy"][name]
+        for measure in ("final_average", "average_incremental", "backward_transfer", "forgetting"):
+            assert other["accuracy"][name][measure] == pytest.approx(report[measure], rel=1e-5, abs=1e-9)
+    assert [task["lr"] for task in other["search"]] == [task["lr"] for task in result["search"]]
+    many = thinned(result | {"test_images": [10] * 21}, whole=True)
+    told = {name for name, report in many["accuracy"].items() if "matrix" in report}
+    assert len(told) == 3 and set(many["routing"]) == {name for name in told if "oracle" not in name}
 
 
 def test_runs_with_other_numbers_of_threads_are_told_apart(outputs, tmp_path):
