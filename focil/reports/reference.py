@@ -16,6 +16,7 @@ from focil.figures.cost import cost
 from focil.figures.order import by_tasks
 from focil.memo.account import MIB
 from focil.memo.table import TITLES
+from focil.runs.online import differences, over_seeds, points
 from focil.runs.params import Benchmark
 from focil.runs.results import (
     RESULT,
@@ -173,7 +174,13 @@ def _section(folder: Path) -> str:
 
 def _study_section(result: dict) -> str:
     benchmark, seeds = Benchmark.recorded(result["benchmark"]), " ".join(map(str, result["seeds"]))
-    text = {"audit": _audit_text, "memory": _memory_text, "layers": _layers_text}[benchmark.notebook](result)
+    texts = {
+        "audit": _audit_text,
+        "memory": _memory_text,
+        "layers": _layers_text,
+        "online": _online_text,
+    }
+    text = texts[benchmark.notebook](result)
     command = f"    python -m focil run params/{benchmark.name}.yaml --seed {seeds}"
     where = f"n = {len(result['seeds'])} ({result['provenance']['device']})."
     return f"## {benchmark.name}\n\n{command}\n\n{text}\n{where}\n"
@@ -199,6 +206,20 @@ def _layers_text(result: dict) -> str:
     return f"{_indented(method_lines(result))}\n"
 
 
+def _online_text(result: dict) -> str:
+    columns = "| method | images stored | sample | oracle | ours less it | MB | passes | n |"
+    rows = _rows(online_rows(result))
+    tried = [
+        f"{method}: {', '.join(f'{name} {value:g}' for name, value in options.items())}"
+        for method, options in result["chosen"].items()
+        if options
+    ]
+    return (
+        f"{columns}\n|---|---|---|---|---|---|---|---|\n{rows}\n\nChosen on the development split: "
+        f"{'; '.join(tried)}.\n"
+    )
+
+
 def _rows(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -221,6 +242,27 @@ def memory_rows(result: dict) -> list[tuple[str, ...]]:
             text = (words.in_percent(*mean_interval(values)) for values in accuracies)
             rows.append((budget, TITLES[method], reports[0]["network"], str(exemplars), f"{mib:.2f}", *text))
     return rows
+
+
+def online_rows(result: dict) -> list[tuple[str, ...]]:
+    """One row for each method at each memory, the best by `sample` first; ours with each who answers.
+
+    Method, images stored, `sample`, `oracle`, ours less it by `sample` and paired, MB, passes, n.
+    """
+    gaps = {
+        gap["run"]: words.in_percent(gap["mean"], gap["half"], signed=True) for gap in differences(result)
+    }
+    found = []
+    for point in points(result):
+        if point["oracle"] is None:  # a part of the router
+            continue
+        reports = result["runs"][point["run"]]
+        row = over_seeds(reports)
+        shares = words.in_percent(point["accuracy"], point["half"]), words.in_percent(*point["oracle"])
+        about = f"{point['bytes'] / 1e6:.2f}", f"{row['passes']:.1f}", str(len(reports))
+        stored = str(reports[0]["exemplars"])
+        found.append((point["accuracy"], (point["who"], stored, *shares, gaps.get(point["run"], ""), *about)))
+    return [row for _, row in sorted(found, key=lambda pair: -pair[0])]
 
 
 def effect_rows(result: dict) -> list[tuple[str, ...]]:

@@ -57,10 +57,7 @@ def curves(result: dict) -> dict[str, list[list[float]]]:
         if reports[0]["exemplars"] > known[0]["exemplars"]:
             largest[reports[0]["method"]] = reports
     return {
-        title_of(reports[0]): [
-            [mean(row[: task + 1]) for task, row in enumerate(report["accuracy"][answered(report)]["matrix"])]
-            for report in reports
-        ]
+        title_of(reports[0]): [report["accuracy"][answered(report)]["so_far"] for report in reports]
         for reports in largest.values()
     }
 

@@ -7,6 +7,7 @@ all; then each is run with what was chosen, at every memory and with every seed,
 import itertools
 import time
 from pathlib import Path
+from statistics import mean
 from typing import Any, NamedTuple
 
 import torch
@@ -149,6 +150,7 @@ class OnlineStudy(Study):
         for job in self.jobs():
             if not job.what.tuning and (content := self.read(job)) is not None:
                 content.pop("identity")
+                content["accuracy"] = {name: _told(rows) for name, rows in content["accuracy"].items()}
                 found.setdefault(job.name, []).append(content)
         sizes = {"training_set": self.data.x_train.nbytes, "image": self.data.x_train[0].nbytes}
         about = {"trials": self.tried(), "chosen": self.chosen(), "data_bytes": sizes}
@@ -264,6 +266,12 @@ def _benchmark(study: Benchmark, setting: Setting) -> Benchmark:
     known = ONLINE[setting.method].options_of.model_fields
     options = {key: value for key, value in common.items() if key in known} | dict(setting.options)
     return Benchmark(**changed_by(given, {"method": setting.method, "online": options}))
+
+
+def _told(accuracy: dict) -> dict:
+    """An accuracy with the average over the tasks so far, task by task, in place of its matrix."""
+    averages = [mean(row[: task + 1]) for task, row in enumerate(accuracy["matrix"])]
+    return {key: value for key, value in accuracy.items() if key != "matrix"} | {"so_far": averages}
 
 
 def _name(method: str, exemplars: int) -> str:
