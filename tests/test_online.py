@@ -17,6 +17,7 @@ from focil.evaluation import protocols
 from focil.online import networks
 from focil.online.agem import Agem
 from focil.online.buffer import Buffer, BufferError
+from focil.online.onpro import confusion, prototype_loss
 from focil.online.scr import contrastive
 from focil.online.table import ONLINE
 
@@ -338,6 +339,41 @@ def test_the_contrastive_loss_is_its_definition():
         same = [k for k, j in enumerate(others) if labels[j] == labels[i]]
         expected.append(-shares[same].log().mean() if same else torch.tensor(0.0))
     torch.testing.assert_close(contrastive(vectors, labels, 0.2), torch.stack(expected).mean())
+
+
+def test_prototypes_are_pulled_to_their_second_view_and_away_from_others():
+    one, other = (F.normalize(torch.randn(5, 4, generator=dice(k)), dim=1) for k in (1, 2))
+    labels = torch.tensor([3, 0, 3, 7, 0])
+    means = [
+        F.normalize(torch.stack([view[labels == c].mean(0) for c in (0, 3, 7)]), dim=1)
+        for view in (one, other)
+    ]
+    both, expected = torch.cat(means), []
+    for i in range(6):
+        others = [j for j in range(6) if j != i]
+        shares = torch.softmax(torch.stack([both[i] @ both[j] / 0.5 for j in others]), 0)
+        expected.append(-shares[others.index((i + 3) % 6)].log())
+    torch.testing.assert_close(prototype_loss(one, other, labels, 0.5), torch.stack(expected).mean())
+
+
+def test_images_of_close_classes_are_mixed_most():
+    vectors = torch.tensor([[0.0, 0.0], [0.0, 0.2], [1.0, 0.0], [0.0, 0.0]])
+    labels = torch.tensor([0, 1, 2, 0])
+    chance = confusion(vectors, labels)
+    assert chance.sum() == pytest.approx(1) and (chance[labels[:, None] == labels] == 0).all()
+    assert chance[0, 1] > 10 * chance[0, 2] and chance[0, 1] == chance[3, 1]
+
+
+def test_onpro_mixes_the_share_that_is_asked_for():
+    method = taught("onpro", 1, mixed=0.5)
+    method._throw_dice(1)
+    stored = method.buffer.draw(8, dice(3))
+    images = method.stream.prepare(stored.images)
+    mixed, first, second, share = method._mix(images, stored.labels, images.flatten(1))
+    assert (share > 0).sum() == 4 and torch.equal(mixed[:4], images[:4])
+    assert (first[4:] != second[4:]).all() and torch.equal(first[:4], stored.labels[:4])
+    one_class = torch.zeros(8, dtype=torch.long)
+    assert torch.equal(method._mix(images, one_class, images.flatten(1))[0], images)
 
 
 def test_gdumb_begins_anew_with_every_task():

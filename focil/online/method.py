@@ -1,6 +1,6 @@
 """What the online methods share: one pass, a step or more for each batch, one network with one head."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -175,11 +175,12 @@ class Online(OneHead):
         """Images of the stream as the network gets them: augmented anew, and normalised."""
         return self.stream.prepare(self.stream.augmentation(images, self.crops))
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor, function: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Images through the network, or through another function of it."""
         self.passed += len(images)
         laid = images.contiguous(memory_format=torch.channels_last)
         with self._precise():
-            return self.net(laid).float()
+            return (function or self.net)(laid).float()
 
     def _in_parts(self, function: torch.nn.Module, images: Tensor) -> Tensor:
         self.net.eval()

@@ -6,8 +6,9 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor, nn
 
+from focil.backbones import ImageShape
 from focil.base import seeds
-from focil.data.stream import Augmentation
+from focil.data.stream import Augmentation, Stream
 from focil.online.buffer import Stored
 from focil.online.method import Replay, ReplayOptions
 
@@ -37,8 +38,7 @@ class Scr(Replay):
                 nn.Linear(features, features), nn.ReLU(), nn.Linear(features, PROJECTED)
             ).to(self.device)
         self.optimiser = torch.optim.SGD(self.net.parameters(), lr=self.options.lr)
-        shift = max(1, self.image_shape[1] // SHIFT)
-        self._view = Augmentation(crop=shift, flip=self.stream.augmentation.flip)
+        self._view = second_view(self.stream, self.image_shape)
 
     def scores(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N classes"]:
         """Minus the squared distance from the mean feature of each class's stored images; -inf for a class
@@ -60,6 +60,11 @@ class Scr(Replay):
             labels = torch.cat([labels, stored.labels])
         projected = F.normalize(self._forward(torch.cat([images, self._view(images, self.crops)])), dim=1)
         return contrastive(projected, labels.repeat(2), self.options.temperature)
+
+
+def second_view(stream: Stream, image_shape: ImageShape) -> Augmentation:
+    """A shift, and a flip where the stream flips."""
+    return Augmentation(crop=max(1, image_shape[1] // SHIFT), flip=stream.augmentation.flip)
 
 
 def contrastive(

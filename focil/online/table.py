@@ -13,6 +13,7 @@ from focil.online.joint import JointOnePass
 from focil.online.method import OneHead
 from focil.online.mir import Mir
 from focil.online.ncm import Ncm
+from focil.online.onpro import Onpro
 from focil.online.randumb import Randumb
 from focil.online.scr import Scr
 from focil.online.streaming import Streaming
@@ -25,6 +26,7 @@ ONLINE: dict[str, type[OneHead]] = {
     "mir": Mir,
     "gdumb": Gdumb,
     "scr": Scr,
+    "onpro": Onpro,
     "finetune": Finetune,
     "ncm": Ncm,
     "slda": Streaming,
