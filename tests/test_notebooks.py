@@ -13,7 +13,7 @@ from focil.runs.params import read_params
 from focil.runs.sections import SHORTCUTS
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-TEMPLATES = [NOTEBOOKS / f"{name}.ipynb" for name in ("audit", "benchmark", "layers", "memory")]
+TEMPLATES = [NOTEBOOKS / f"{name}.ipynb" for name in ("audit", "benchmark", "layers", "memory", "online")]
 TEACHING = sorted(NOTEBOOKS.glob("0*.ipynb"))
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
 

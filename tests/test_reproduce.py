@@ -21,6 +21,7 @@ from focil.base.places import shipped
 from focil.reports import reproduce
 from focil.reports.execute import ReproduceError, execute
 from focil.reports.reproduce import is_complete
+from focil.runs.online import answered
 from focil.runs.params import read_params
 from focil.runs.params_files import find
 
@@ -376,14 +377,26 @@ STUDIES = {
     exemplars: 50
     training: {cpu_epochs: 2, batch_size: 64, lr: 0.05, aligning: shrink}
 """,
+    "online": """config:
+  name: tiny
+  data: digits
+  tasks: 2
+  threads: 1
+  device: cpu
+  focil: {sparsities: [0.9], learning_rates: [0.1, 0.2], first_rung: 4, router: none}
+  online: {methods: [focil, slda, ncm], exemplars: [50]}
+""",
 }
 TRAINED = {
     "memory": ["finetune-convnet2-0", "replay-convnet2-50", "memo-convnet2-50"],
     "layers": ["der", "memo", "focil"],
+    "online": ["focil", "slda", "ncm"],
 }
+TRIALS = {f"slda-trial-{number}" for number in range(8)}
 PICTURES = {
     "memory": {"stages", "confusion", "over-memory", "account", "blocks", "similarity"},
     "layers": {"blocks", "similarity", "occupancy-by-depth", "experts"},
+    "online": {"over-bytes", "less-ours", "by-task", "costs"},
 }
 
 
@@ -413,8 +426,9 @@ def test_a_study_is_one_notebook_with_its_pictures(studied):
         f"{kind}.html",
     }
     assert {path.stem for path in (out / "figures").iterdir()} == PICTURES[kind]
+    made = {*TRAINED[kind], *(TRIALS if kind == "online" else ())}
     assert {path.name for path in (out / "seed-0").iterdir()} == {
-        f"{name}.json" for name in TRAINED[kind]
+        f"{name}.json" for name in made
     }  # and no checkpoint
     executed_in_order(out / f"{kind}.ipynb")
     pictures = re.findall(r"<img[^>]*>", (out / f"{kind}.html").read_text())
@@ -428,6 +442,10 @@ def test_a_study_s_numbers_are_printed_and_listed(studied, capsys):
     result = json.loads((root / "outputs" / "tiny" / "result.json").read_text())
     assert result["seeds"] == [0] and list(result["runs"]) == TRAINED[kind]
     for name, (report,) in result["runs"].items():
+        if kind == "online":
+            share = report["accuracy"][answered(report)]["final_average"]
+            assert re.search(rf"^  {report['title']} +sample +{100 * share:.1f} %", printed, re.MULTILINE)
+            continue
         assert re.search(rf"^  {name} +last .*{100 * report['last']:.1f} %", printed, re.MULTILINE)
         if name.startswith(("finetune", "memo", "der")):
             assert len(report["layers"]) == 2 and all(
@@ -435,10 +453,10 @@ def test_a_study_s_numbers_are_printed_and_listed(studied, capsys):
             )
     assert main(["list", "--params", str(root / "params"), "--out", str(root / "outputs")]) == 0
     listed = capsys.readouterr().out.splitlines()
-    networks = {"memory": "convnet2", "layers": "convnet2, mlp"}[kind]
+    networks = {"memory": "convnet2", "layers": "convnet2, mlp", "online": "mlp"}[kind]
     assert (
         listed[0] == f"tiny: digits, 2 tasks, {networks}, {kind}"
-        and [line.split()[0] for line in listed[1:]] == TRAINED[kind]
+        and [line.split()[0].lower() for line in listed[1:]] == TRAINED[kind]
     )
 
 
@@ -460,8 +478,10 @@ def test_a_study_s_page_says_who_has_what(studied):
             and "MEMO less replay, last accuracy" in page
         )
         assert re.search(r"memo +convnet2 +50 exemplars +302,720 bytes after the last task", page)
-    else:
+    elif kind == "layers":
         assert "shift per weight" in page and "CKA" in page
+    else:
+        assert "8 trials, then each method" in page and re.search(r"slda +8 trials, .*ridge", page)
 
 
 def test_a_study_is_published_with_its_table(studied, capsys):
@@ -474,5 +494,42 @@ def test_a_study_is_published_with_its_table(studied, capsys):
     }
     text = (reference / "README.md").read_text()
     assert "## tiny" in text and "params/tiny.yaml --seed 0\n" in text and "n = 1" in text
-    last = json.loads((reference / "tiny" / "result.json").read_text())["runs"][TRAINED[kind][1]][0]["last"]
+    (report,) = json.loads((reference / "tiny" / "result.json").read_text())["runs"][TRAINED[kind][1]]
+    last = report["accuracy"][answered(report)]["final_average"] if kind == "online" else report["last"]
     assert f"{100 * last:.1f}" in text
+
+
+# Another method
+
+
+def test_another_method_s_notebook_has_what_all_methods_have(tmp_path, capsys):
+    (tmp_path / "params").mkdir()
+    (tmp_path / "params" / "tiny.yaml").write_text(
+        """config:
+  extends: digits-5
+  name: tiny
+  tasks: 2
+  threads: 1
+  device: cpu
+  method: er
+  online: {exemplars: 50}
+"""
+    )
+    assert audit(tmp_path, 0) == 0
+    assert re.search(r"sample-network +\d", capsys.readouterr().out)
+    out = tmp_path / "outputs" / "tiny" / "seed-0"
+    matrices = {f"accuracy-matrix-{protocol}-network" for protocol in ("oracle", "batch-10", "sample")}
+    assert {path.stem for path in (out / "figures").iterdir()} == matrices | {
+        "accuracy-curves",
+        "routing",
+        "competition",
+        "memory",
+    }
+    executed_in_order(out / "benchmark.ipynb")
+    page = (out / "benchmark.html").read_text()
+    assert "scores of 50 images verified bit for bit in a new process" in page
+    assert "What each expert is made of" not in page and "What it costs" in page
+    assert main(["verify", str(out)]) == 0
+    assert "scores of 50 images are equal bit for bit" in capsys.readouterr().out
+    assert main(["publish", "tiny", "--out", str(tmp_path / "outputs")]) == 0
+    assert "| network |" in (tmp_path / "outputs" / "reference" / "README.md").read_text()
