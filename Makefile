@@ -1,6 +1,6 @@
 # focil: every command a reader needs. `make help` prints them.
 SUITE ?= default
-SUITE_default := digits-5 audit-digits memo-digits layers-digits
+SUITE_default := digits-5 audit-digits memo-digits layers-digits online-digits
 SUITE_paper := mnist-5 fashion-mnist-5 cifar100-10 cifar100-20 tiny-imagenet-100
 SEEDS_default := 0 1 2 3 4
 SEEDS ?= $(if $(RUN),0,$(or $(SEEDS_$(SUITE)),0))
