@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from focil.bench import engine, shares, timings
+from focil.bench import engine, replay, shares, timings
 from focil.router import patches
 from focil.router.routed import RoutedOptions
 from focil.runs.params import Benchmark
@@ -40,6 +40,14 @@ def test_an_offline_epoch_is_compared_with_its_bare_passes(capsys):
 def test_the_engine_is_timed_by_number_of_empty_trainings(capsys):
     engine.trainings((1, 3))
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["1", "3"]
+
+
+def test_er_is_compared_with_the_bare_passes_of_its_batches(monkeypatch, capsys):
+    monkeypatch.setattr(replay, "IMAGES", 100)
+    monkeypatch.setattr(replay, "STORED", 100)
+    replay.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["bare", "ER"] and lines[1].endswith("x")
 
 
 def test_the_time_of_a_task_is_shared_out(monkeypatch, capsys):

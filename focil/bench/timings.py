@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from focil import backbones
 from focil.base import words
+from focil.bench import replay
 from focil.bench.engine import trainings
 from focil.bench.page import redraws
 from focil.bench.shares import shares
@@ -64,6 +65,9 @@ def main() -> None:
             f"{precision}, in ms an image"
         )
         epochs(precision)
+    print(f"\nER with the slim ResNet18, {replay.IMAGES} images of CIFAR's size, one core, float32")
+    replay.main()
+    torch.set_num_threads(available_cores())
     print("\nempty trainings side by side, one a core, by number")
     trainings()
     print("\na redraw of the explorer at 20 tasks, in the browser, from the key press to the screen")
