@@ -45,7 +45,7 @@ def test_the_engine_is_timed_by_number_of_empty_trainings(capsys):
 def test_er_is_compared_with_the_bare_passes_of_its_batches(monkeypatch, capsys):
     monkeypatch.setattr(replay, "IMAGES", 100)
     monkeypatch.setattr(replay, "STORED", 100)
-    replay.main()
+    replay.main(repeats=1)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["bare", "ER"] and lines[1].endswith("x")
 

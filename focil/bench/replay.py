@@ -14,10 +14,10 @@ from focil.online.er import ExperienceReplay
 IMAGES, STORED, CLASSES = 1_000, 500, 100
 
 
-def main() -> None:
+def main(repeats: int = 3) -> None:
     """Print both, on one core, for the slim ResNet18 and images of CIFAR's size."""
     torch.set_num_threads(1)
-    bare, learned = min(_bare() for _ in range(3)), min(_learned() for _ in range(3))
+    bare, learned = min(_bare() for _ in range(repeats)), min(_learned() for _ in range(repeats))
     print(f"  bare forward + backward of the same batches {bare:8.2f} s")
     print(f"  ER                                          {learned:8.2f} s   {learned / bare:.2f} x")
 
