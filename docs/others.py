@@ -1,0 +1,88 @@
+"""ER and GDumb as CapyMOA has them, on our stream: what ours are checked against.
+
+CapyMOA (https://capymoa.org) is no dependency. Make an environment of its own, then run this file from the
+root of the repository:
+
+    python -m venv /path/of/its/own && /path/of/its/own/bin/pip install capymoa . --no-deps ...
+    FOCIL_DATA=... python docs/others.py mnist-5 --seed 0 1 2 3 4
+
+It prints one line a seed and method: final average accuracy by `sample`, in %. Same network, weights at the
+start, images, batches, buffer and rate as `params/er-mnist-5.yaml` and `params/gdumb-mnist-5.yaml`; CapyMOA's
+GDumb learns its buffer with Adam, ours with SGD and a cosine as its paper has it.
+"""
+
+import argparse
+from functools import partial
+from importlib import metadata
+
+import numpy as np
+import torch
+from capymoa.classifier import Finetune
+from capymoa.ocl.strategy import ExperienceReplay, GDumb
+from capymoa.stream import Schema
+from torch import nn
+
+from focil.online import networks
+from focil.runs.params import read_params
+from focil.runs.params_files import find
+from focil.runs.sources import load_data, open_stream
+
+STORED, RATE, EPOCHS, ADAMS_RATE = 2000, 0.05, 30, 0.001
+
+
+def main() -> None:
+    """Run both methods with every seed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("params")
+    parser.add_argument("--seed", nargs="+", type=int, default=[0])
+    parsed = parser.parse_args()
+    torch.set_num_threads(1)
+    print("CapyMOA", metadata.version("capymoa"), "torch", torch.__version__)
+    benchmark = read_params(find(parsed.params))
+    data = load_data(benchmark)
+    for name, learn in {"ER": _er, "GDumb": _gdumb}.items():
+        shares = [learn(open_stream(benchmark, data, seed), seed) for seed in parsed.seed]
+        print(name, " ".join(f"{100 * share:.1f}" for share in shares), f"mean {100 * np.mean(shares):.2f}")
+
+
+def _er(stream, seed: int) -> float:
+    schema, net = _schema(stream), _network(stream, seed)
+    finetune = Finetune(schema, net, optimizer=partial(torch.optim.SGD, lr=RATE), random_seed=seed)
+    return _accuracy(ExperienceReplay(finetune, STORED), stream)
+
+
+def _gdumb(stream, seed: int) -> float:
+    learner = GDumb(
+        _schema(stream), _network(stream, seed), EPOCHS, stream.batch_size, STORED, ADAMS_RATE, seed=seed
+    )
+    return _accuracy(learner, stream, learner.gdumb_fit)
+
+
+def _accuracy(learner, stream, finish=lambda: None) -> float:
+    """Train on every batch once; the mean over tasks of the accuracy for one image alone."""
+    first = 0
+    for task in stream:
+        for images, labels in task.raw_batches():
+            learner.batch_train(stream.prepare(images).flatten(1), labels + first)
+        first += len(task.classes)
+    finish()
+    with torch.no_grad():
+        scores = learner.batch_predict_proba(stream.prepare(stream.test).flatten(1))
+    right = scores.argmax(1).numpy() == stream.test_position()
+    return float(np.mean([right[stream.test_task() == task].mean() for task in range(len(stream))]))
+
+
+def _network(stream, seed: int) -> nn.Module:
+    shape = stream.data.image_shape
+    return nn.Sequential(nn.Unflatten(1, shape), networks.build("mlp", shape, stream.data.num_classes, seed))
+
+
+def _schema(stream) -> Schema:
+    pixels = [f"pixel-{number}" for number in range(int(np.prod(stream.data.image_shape)))]
+    return Schema.from_custom(
+        features=[*pixels, "class"], target="class", categories={"class": list(stream.data.classes)}
+    )
+
+
+if __name__ == "__main__":
+    main()
