@@ -481,7 +481,9 @@ def test_a_study_s_page_says_who_has_what(studied):
     elif kind == "layers":
         assert "shift per weight" in page and "CKA" in page
     else:
-        assert "8 trials, then each method, with 50 images stored" in page and re.search(r"slda +8 trials, .*ridge", page)
+        assert "8 trials, then each method, with 50 images stored" in page and re.search(
+            r"slda +8 trials, .*ridge", page
+        )
 
 
 def test_a_study_is_published_with_its_table(studied, capsys):

@@ -116,6 +116,7 @@ def _say_where_bfloat16_is_slow(benchmark: Benchmark) -> None:
         for name, study in (("memory", benchmark.memory), ("layers", benchmark.layers))
         if study
     }
+    parts |= {"online": benchmark.online} if hasattr(benchmark.online, "precision") else {}
     rounded = [name for name, options in parts.items() if options.precision == "bfloat16"]
     if benchmark.device == "cpu" and rounded and (times := slowdown()) > SLOW:
         settings = " ".join(f"--set {name}.precision=float32" for name in rounded)

@@ -18,6 +18,7 @@ from focil.runs.params import read_params
 LANGUAGES = {
     "CITATION.cff": "yaml",
     "docs/slurm.py": "python",
+    "docs/others.py": "python",
     "Makefile": "make",
     "pyproject.toml": "toml",
     "environment.yml": "yaml",
