@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import separable, small_benchmark
+from conftest import separable, small_benchmark, write_npz
 
 import focil
 from focil.reports.explorer import saved, views
@@ -27,6 +27,27 @@ def test_answers_to_single_images_are_those_of_the_evaluation(ran):
     kept = torch.load(folder / SCORES, weights_only=True)["logits"]
     within = run.ask(5).evidence["experts"].within[0]
     assert np.allclose(within, torch.log_softmax(kept[5].double(), dim=1).numpy(), atol=1e-4)
+
+
+def test_another_method_s_run_is_opened_too(tmp_path):
+    benchmark = focil.Benchmark(
+        name="er",
+        data=write_npz(tmp_path / "own.npz"),
+        tasks=3,
+        threads=1,
+        method="er",
+        online={"exemplars": 30},
+    )
+    result = focil.run(benchmark, out=tmp_path / "seed-0")
+    run = saved.SavedRun(tmp_path / "seed-0")
+    right = [(one := run.ask(i)).answers["network"] == (one.task, one.label) for i in range(len(run))]
+    assert np.mean(right) == pytest.approx(result["accuracy"]["sample-network"]["final_average"])
+    page = views.folder(tmp_path / "seed-0")
+    assert "3 tasks, ER, seed 0" in page and "sample, network" in page and "Its experts" not in page
+    shown = views.asked(run, 3)
+    assert "the network: P(task)" in shown and "The network says task" in shown
+    given = run.ask(3).evidence["network"].task
+    assert np.exp(given).sum() == pytest.approx(1)
 
 
 def test_the_next_mistake_is_the_next_image_that_is_answered_wrongly(ran, monkeypatch):
