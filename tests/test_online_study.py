@@ -272,6 +272,17 @@ def _stop_at(task, judge):
     return stopping
 
 
+def test_a_trial_is_averaged_over_the_tuning_seeds(separated, tmp_path, finished):
+    study = study_of(separated, tmp_path, tuning_seeds=2)
+    assert len(study.trials()) == 2 * 2 * TRIALS
+    for number, job in enumerate(study.trials()):
+        about = {"options": dict(job.what.options), "sample": number / 100}
+        study.keep(job, {"identity": study.identity} | about)
+    assert [trial["sample"] for trial in study.tried()] == pytest.approx(
+        [(4 * pair + 1) / 200 for pair in range(2 * TRIALS)]
+    )
+
+
 def test_a_heavy_method_is_run_with_the_first_seed(separated, tmp_path, finished):
     study = study_of(separated, finished[0].out, heavy=["er"])
     assert [job.seed for job in study.finals() if job.what.method == "er"] == [0, 0]

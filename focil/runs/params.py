@@ -157,7 +157,8 @@ class Benchmark(Section):
             memory = benchmark.memory and benchmark.memory.model_copy(update={"methods": (), "points": ()})
             online = benchmark.online
             if isinstance(online, OnlineStudy):
-                online = online.model_copy(update={"methods": (), "exemplars": (), "heavy": ()})
+                chosen = {"methods": (), "exemplars": (), "heavy": (), "tuning_seeds": 1}
+                online = online.model_copy(update=chosen)
             return benchmark.model_copy(update={"memory": memory, "online": online, "threads": 1})
 
         try:

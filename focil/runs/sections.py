@@ -89,4 +89,5 @@ class OnlineStudy(Section):
     tuning_tasks: int | None = Field(
         None, ge=2, description="first tasks on which options are chosen; default: all"
     )
+    tuning_seeds: int = Field(1, ge=1, le=100, description="seeds 0, 1, ... over which a trial is averaged")
     heavy: tuple[OnlineName, ...] = Field((), description="methods that are run with the first seed only")

@@ -31,7 +31,6 @@ from focil.search import DivergedError
 from focil.studies.study import Job, Study
 
 SAVE_EVERY = 60  # seconds between checkpoints, which are written after a task
-TUNING_SEED = 0
 
 
 class Setting(NamedTuple):
@@ -72,19 +71,21 @@ class OnlineStudy(Study):
         return trials + self.finals()
 
     def trials(self) -> list[Job]:
-        """One for each combination of a method's choices, at the middle one of the memories."""
+        """One for each combination of a method's choices and each tuning seed, at the middle one of the
+        memories."""
         tasks = self.section.tuning_tasks or self.benchmark.tasks
         size = len(self.data.x_train) * tasks // self.benchmark.tasks
         middle = sorted(self.section.exemplars)[len(self.section.exemplars) // 2]
         return [
             Job(
-                TUNING_SEED,
+                seed,
                 f"{_name(method, middle)}-trial-{number}",
                 size,
                 Setting(method, middle if stores(method) else 0, options, tuning=True),
             )
             for method in self.section.methods
             for number, options in enumerate(combinations(method))
+            for seed in range(self.section.tuning_seeds)
         ]
 
     def finals(self) -> list[Job]:
@@ -111,12 +112,15 @@ class OnlineStudy(Study):
         return {method: best[method]["options"] if method in best else {} for method in self.section.methods}
 
     def tried(self) -> list[dict]:
-        """Every trial that has ended: method, options, and final average by `sample`, 0 where it diverged."""
-        found = [(job.what, self.read(job)) for job in self.trials()]
+        """Every trial that has ended: method, options, and final average by `sample`, 0 where it diverged,
+        over the tuning seeds."""
+        found: dict[Setting, list[float]] = {}
+        for job in self.trials():
+            if (content := self.read(job)) is not None:
+                found.setdefault(job.what, []).append(content["sample"])
         return [
-            {"method": setting.method, "options": dict(setting.options), "sample": content["sample"]}
-            for setting, content in found
-            if content is not None
+            {"method": setting.method, "options": dict(setting.options), "sample": mean(shares)}
+            for setting, shares in found.items()
         ]
 
     def read(self, job: Job) -> dict | None:
@@ -182,9 +186,9 @@ class _Pass:
         self.seconds = 0.0
 
     def learn(self, task: Any) -> None:
-        start = time.perf_counter()
+        start = time.process_time()  # on one core; others that compute beside it do not count
         self.method.learn(task)
-        self.seconds += time.perf_counter() - start
+        self.seconds += time.process_time() - start
 
     def judge(self, task: int) -> None:
         self.evaluation.after(self.method, task)
