@@ -1,10 +1,10 @@
 """ER and GDumb as CapyMOA has them, on our stream: what ours are checked against.
 
-CapyMOA (https://capymoa.org) is no dependency. Make an environment of its own, then run this file from the
-root of the repository:
+CapyMOA (https://capymoa.org) is no dependency, and needs Java. Make an environment of its own, in the root of
+the repository:
 
-    python -m venv /path/of/its/own && /path/of/its/own/bin/pip install capymoa . --no-deps ...
-    FOCIL_DATA=... python docs/others.py mnist-5 --seed 0 1 2 3 4
+    python -m venv capymoa-env && capymoa-env/bin/pip install . capymoa
+    FOCIL_DATA=... capymoa-env/bin/python docs/others.py mnist-5 --seed 0 1 2 3 4
 
 It prints one line a seed and method: final average accuracy by `sample`, in %. Same network, weights at the
 start, images, batches, buffer and rate as `params/er-mnist-5.yaml` and `params/gdumb-mnist-5.yaml`; CapyMOA's

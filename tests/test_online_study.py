@@ -345,7 +345,8 @@ def test_lines_and_pictures_say_the_same_numbers(finished):
     names = {name: read.title_of(reports[0]) for name, reports in result["runs"].items()}
     rows = {names[name]: read.over_seeds(reports) for name, reports in result["runs"].items()}
     drawn = {
-        "over_bytes": figures.over_bytes(read.points(result)),
+        "over_bytes": figures.over_bytes(read.points(result), "sample"),
+        "over_bytes_oracle": figures.over_bytes(read.points(result), "oracle"),
         "less_ours": figures.less_ours(read.differences(result), names),
         "by_task": figures.by_task(read.curves(result)),
         "costs": figures.costs(rows),
@@ -370,7 +371,8 @@ def test_the_first_title_says_who_is_best_at_which_bytes_also_where_it_is_not_ou
             point("FOCIL, both", 6_000_000, 0.7),
             point("GDumb", 9_000_000, 0.65),
             point("SCR", 50_000_000, 0.8),
-        ]
+        ],
+        "sample",
     )
     assert picture.alt.startswith(
         "One image alone, the best at a given memory: from 2 kB NCM, 40 %; from 5 MB FOCIL, both, 70 % "

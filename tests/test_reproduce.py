@@ -396,7 +396,7 @@ TRIALS = {f"slda-trial-{number}" for number in range(8)}
 PICTURES = {
     "memory": {"stages", "confusion", "over-memory", "account", "blocks", "similarity"},
     "layers": {"blocks", "similarity", "occupancy-by-depth", "experts"},
-    "online": {"over-bytes", "less-ours", "by-task", "costs"},
+    "online": {"over-bytes", "over-bytes-oracle", "less-ours", "by-task", "costs"},
 }
 
 

@@ -13,6 +13,7 @@ from focil.base import words
 from focil.figures import parts, style
 
 OURS = "FOCIL"  # how names of ours begin
+PROTOCOLS = {"sample": "one image alone", "oracle": "the task given"}
 COSTS = {
     "forgetting": ("forgetting by sample\n(points)", 100),
     "seconds": ("seconds of training\n(one core)", 1),
@@ -23,55 +24,83 @@ Gap = Mapping[str, object]  # of `studies.online.differences`
 
 
 @style.styled
-def over_bytes(points: Sequence[Point]) -> style.Picture:
-    """Final average accuracy against all bytes that are kept: one image alone, and with the task given."""
-    figure, axes = style.panels(1, 2, 5.2)
-    for axis, protocol in zip(axes, ("sample", "oracle"), strict=True):
-        draw_over_bytes(axis, points, protocol)
-    axes[0].set_title("one image alone (sample)")
-    axes[1].set_title("the task is given (oracle)")
-    axes[0].set_ylabel("final average accuracy (%)")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, handlelength=3)
-    finding = _best_at(points)
-    parts.headline(axes[0], finding)
+def over_bytes(points: Sequence[Point], protocol: str) -> style.Picture:
+    """Final average accuracy by `sample` or `oracle` against all bytes that are kept, one line a method."""
+    found = [_by(point, protocol) for point in points if protocol == "sample" or point["oracle"]]
+    figure, (axis,) = style.panels(1, 1, 5.4)
+    draw_over_bytes(axis, found)
+    axis.set_ylabel(f"final average accuracy (%),\n{PROTOCOLS[protocol]}")
+    finding = f"{PROTOCOLS[protocol].capitalize()}, the best at a given memory: {_best_at(found)}"
+    parts.title(axis, finding)
     text = "; ".join(
         f"{who} "
         + ", ".join(f"{_percent(point['accuracy'])} with {_megabytes(point['bytes'])}" for point in line)
-        for who, line in _by_who(points).items()
+        for who, line in _by_who(found).items()
     )
-    kind = "Two plots of final average accuracy against memory, one line a method; by sample"
+    kind = "Plot of final average accuracy against memory, one line a method"
     return style.Picture(figure, f"{finding}. {kind}: {text}.")
 
 
-def draw_over_bytes(axis: Axes, points: Sequence[Point], protocol: str) -> Axes:
-    """Accuracy (y) by `sample` or `oracle` against MB (x, log), a line a method."""
+def draw_over_bytes(axis: Axes, points: Sequence[Point]) -> Axes:
+    """Accuracy (y) against MB (x, log), a line a method, named beside its last point."""
+    ends = []
     for index, (who, line) in enumerate(_by_who(points).items()):
-        found = [
-            (
-                point["bytes"] / 1e6,
-                *((point["accuracy"], point["half"]) if protocol == "sample" else point["oracle"]),
-            )
-            for point in line
-            if protocol == "sample" or point["oracle"]
-        ]
-        x, y, half = zip(*found, strict=True)
-        axis.errorbar(
-            x,
-            [100 * share for share in y],
-            yerr=[np.nan if h is None else 100 * h for h in half],
-            label=who,
-            capsize=2,
-            **_look(index, who),
-        )
+        x = [point["bytes"] / 1e6 for point in line]
+        y = [100 * point["accuracy"] for point in line]
+        half = [np.nan if point["half"] is None else 100 * point["half"] for point in line]
+        look = _look(index, who)
+        axis.errorbar(x, y, yerr=half, capsize=2, **look)
+        ends.append((x[-1], y[-1], who, look["color"]))
     axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+    low, high = axis.get_xlim()
+    axis.set_xlim(low, high * (high / low) ** 0.2)  # room for the names
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=12))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.minorticks_off()
     axis.set_xlabel("everything that is kept (MB, log scale)")
-    axis.set_ylim(0 if protocol == "sample" else None, 101)
+    axis.set_ylim(min(0, *(y for _, y, *_ in ends)) if min(y for _, y, *_ in ends) < 50 else None, 101)
     axis.grid(color="0.92")
     axis.set_axisbelow(True)
+    _name_ends(axis, ends)
     return axis
+
+
+def _name_ends(axis: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Names beside points (x, y, name, colour), moved down where they would touch another one near by."""
+    low, high = axis.get_ylim()
+    step, taken = (high - low) / 26, []
+    reach = np.ptp(np.log(axis.get_xlim())) * 0.16  # as wide as a name, about
+    right = {x: max(other for other, *_ in ends if 0 <= np.log(other / x) < reach / 2) for x, *_ in ends}
+    for x, y, name, color in sorted(ends, key=lambda end: -end[1]):
+        near = [height for other, height in taken if abs(np.log(right[x] / other)) < reach]
+        place = min([y, *(height - step for height in near if height - step < y < height + step)])
+        while any(abs(place - height) < 0.99 * step for height in near):
+            place -= step / 4
+        taken.append((right[x], place))
+        axis.annotate(
+            name,
+            (x, y),
+            xytext=(right[x] * np.exp(reach / 5), place),
+            fontsize=8,
+            va="center",
+            color=style.INK,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": color,
+                "lw": 0.7,
+                "shrinkA": 0,
+                "shrinkB": 3,
+                "relpos": (0, 0.5),
+            },
+        )
+
+
+def _by(point: Point, protocol: str) -> Point:
+    """A point with its accuracy by a protocol."""
+    if protocol == "sample":
+        return point
+    accuracy, half = point["oracle"]
+    return {**point, "accuracy": accuracy, "half": half}
 
 
 @style.styled
@@ -188,12 +217,11 @@ def _best_at(points: Sequence[Point]) -> str:
                 steps[-1] = {**point, "from": steps[-1]["from"]}
             else:
                 steps.append({**point, "from": point["bytes"]})
-    text = "; ".join(
+    return "; ".join(
         f"from {_megabytes(step['from'])} {step['who']}, {_percent(step['accuracy'])}"
         + ("" if step["from"] == step["bytes"] else f" with {_megabytes(step['bytes'])}")
         for step in steps
     )
-    return f"One image alone, the best at a given memory: {text}"
 
 
 def _gaps_finding(gaps: Sequence[Gap], names: Mapping[str, str]) -> str:
