@@ -96,3 +96,9 @@ def show(picture: Picture, keep: Path | None = None) -> None:
     """
     drawn = save(picture, keep).read_bytes() if keep else png(picture)
     display(Image(data=drawn, format="png", alt=picture.alt))
+
+
+def alt_of(path: Path) -> str:
+    """The alternative text of a picture that was saved."""
+    with Pixels.open(path) as picture:
+        return picture.info.get("Description", path.stem)

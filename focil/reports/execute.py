@@ -141,7 +141,7 @@ def execute(template: Path, out: Path, parameters: dict, heard: Any = None) -> N
     part = out / f"{template.stem}.part.ipynb"
     try:
         papermill.execute_notebook(
-            _cells_for(template, parameters["config"]),
+            _cells_for(template, parameters.get("config", {})),
             part,
             parameters,
             kernel_name="python3",

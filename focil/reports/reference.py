@@ -160,6 +160,7 @@ def _readme(reference: Path) -> str:
     for folder in sorted(path for path in reference.iterdir() if path.is_dir()):
         study = folder / RESULT
         parts.append(_study_section(read_result(study)) if study.exists() else _section(folder))
+    parts += [f"![{style.alt_of(picture)}]({picture.name})\n" for picture in sorted(reference.glob("*.png"))]
     return "\n".join(parts)
 
 

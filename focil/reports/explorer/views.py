@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from focil.backbones import ImageShape
 from focil.figures import accuracy, occupancy, parts, planning, style
@@ -279,8 +278,7 @@ def _pictures(path: Path) -> list[Path]:
 
 
 def _stored(path: Path) -> str:
-    with Image.open(path) as picture:
-        return _img(path.read_bytes(), picture.info.get("Description", path.stem))
+    return _img(path.read_bytes(), style.alt_of(path))
 
 
 def _img(png: bytes, alt: str) -> str:

@@ -63,6 +63,7 @@ class Atlas:
         pictures = (f"{REFERENCE}/*/**/*.png", f"{REFERENCE}/*/**/*.json") if root is not None else ()
         self.files = [path for pattern in pictures for path in _found(root, pattern)]
         folders = {"/".join(path.split("/")[:3]) for path in self.files}
+        self.files += _found(root, f"{REFERENCE}/*.png") if root is not None else []
         self.references = sorted(folders, key=lambda folder: (folder.endswith("-development"), folder))
         templates = {Path(notebook).name for notebook in self.notebooks}
         self.runs = sorted(_executed(outputs, templates), key=lambda run: (run.name, run.seeds))
