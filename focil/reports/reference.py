@@ -156,11 +156,11 @@ def _copy_run(run: Path, target: Path) -> None:
 
 
 def _readme(reference: Path) -> str:
-    parts = [HEAD]
+    pictures = [f"![{style.alt_of(path)}]({path.name})\n" for path in sorted(reference.glob("*.png"))]
+    parts = [HEAD, *pictures]
     for folder in sorted(path for path in reference.iterdir() if path.is_dir()):
         study = folder / RESULT
         parts.append(_study_section(read_result(study)) if study.exists() else _section(folder))
-    parts += [f"![{style.alt_of(picture)}]({picture.name})\n" for picture in sorted(reference.glob("*.png"))]
     return "\n".join(parts)
 
 
