@@ -33,7 +33,8 @@ from focil.studies.audit.shortcuts import DESCRIBED
 from focil.studies.tables import arm_lines, method_lines
 
 MANY_TASKS = 20  # from more on, accuracy task by task is kept of whoever answers first only
-KEPT_FIGURES = ("accuracy-curves.png", "batches.png", "competition.png", "occupancy.png")
+KEPT_FIGURES = ("accuracy-curves.png", "occupancy.png")
+SHOWN = {"cifar100-20": ("batches.png", "competition.png")}  # what the README shows beside them
 HEAD = """# Reference results
 
 Written by `python -m focil publish`, from runs of the commands below. Final average accuracy in %: mean and
@@ -125,11 +126,11 @@ def thinned(result: Mapping, whole: bool) -> dict:
     """A run's result in few bytes.
 
     Of one seed the `whole` story is kept: accuracy task by task, where images were routed, and the curves of
-    the search's candidates; with many tasks only of whoever answers first in each protocol, and no curves. Of
-    the others every number that is averaged over seeds.
+    the search's candidates; with many tasks only by `sample` and `oracle` of whoever answers first, and no
+    curves. Of the others every number that is averaged over seeds.
     """
     names, many = list(result["accuracy"]), len(result["test_images"]) > MANY_TASKS
-    first = {accuracy.preferred(names, protocols.split(name)[0]) for name in names}
+    first = {accuracy.preferred(names, protocol) for protocol in ("sample", "oracle")}
     told = set(first if many else names) if whole else set()
     kept = dict(result)
     kept["accuracy"] = {
@@ -150,7 +151,7 @@ def _copy_run(run: Path, target: Path) -> None:
     (target / RESULT).write_text(json.dumps(result) + "\n", encoding="utf-8")
     if target.name == "seed-0" and not target.parent.name.endswith("-development"):
         (target / "figures").mkdir()
-        for name in KEPT_FIGURES:
+        for name in (*KEPT_FIGURES, *SHOWN.get(target.parent.name, ())):
             if (run / "figures" / name).exists():
                 shutil.copy2(run / "figures" / name, target / "figures" / name)
 
