@@ -169,11 +169,10 @@ def test_the_readme_says_what_the_studies_of_equal_memory_found():
 
 def test_the_documents_say_what_the_studies_of_online_methods_found():
     text = (ROOT / "docs" / "online.md").read_text()
+    table = r"### `(online-[a-z0-9-]+)`.*?\n\|[^\n]*\n\|[-|]*\n((?:\|[^\n]*\n)+)"
     tables = {
         name: {tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines.splitlines()}
-        for name, lines in re.findall(
-            r"### `(online-[a-z0-9-]+)`.*?\n\|[^\n]*\n\|[-|]*\n((?:\|.*\n)+)", text, re.DOTALL
-        )
+        for name, lines in re.findall(table, text, re.DOTALL)
     }
     published = {path.parent.name: path for path in REFERENCE.glob("online-*/result.json")}
     assert tables == {
