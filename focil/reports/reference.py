@@ -32,14 +32,16 @@ from focil.studies.audit.audit import MEASURES
 from focil.studies.audit.shortcuts import DESCRIBED
 from focil.studies.tables import arm_lines, method_lines
 
+MANY_CLASSES = 50  # from more on, who is taken for whom is kept as a picture only
 MANY_TASKS = 20  # from more on, accuracy task by task is kept of whoever answers first only
 KEPT_FIGURES = ("accuracy-curves.png", "occupancy.png")
 SHOWN = {"cifar100-20": ("batches.png", "competition.png")}  # what the README shows beside them
 HEAD = """# Reference results
 
 Written by `python -m focil publish`, from runs of the commands below. Final average accuracy in %: mean and
-95 % t interval over n seeds. Each `result.json` holds the whole configuration, every number behind a figure,
-and where it comes from (versions, commit, machine, threads, checksum of the data).
+95 % t interval over n seeds. Each `result.json` holds the whole configuration, every number of the table, of
+one seed those behind its figures, and where it comes from (versions, commit, machine, threads, checksum of
+the data).
 """
 
 
@@ -101,7 +103,11 @@ def _publish_study(study: Path, target: Path) -> None:
     """A study's numbers and pictures: one result for all seeds."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    shutil.copy2(study / RESULT, target / RESULT)
+    result = read_result(study / RESULT)
+    for report in (report for reports in result.get("runs", {}).values() for report in reports):
+        if len(report.get("confusion", ())) > MANY_CLASSES:  # the picture of it is enough
+            del report["confusion"]
+    (target / RESULT).write_text(json.dumps(result) + "\n", encoding="utf-8")
     for picture in sorted((study / "figures").glob("*.png")):
         shutil.copy2(picture, target / picture.name)
 
