@@ -13,15 +13,8 @@ from torch import nn
 import focil
 from focil.__main__ import main
 from focil.evaluation.published import PUBLISHED
-from focil.reports.reference import (
-    PublishError,
-    answerer_rows,
-    effect_rows,
-    memory_rows,
-    online_rows,
-    publish,
-    thinned,
-)
+from focil.reports.reference import PublishError, publish, thinned
+from focil.reports.reference_tables import answerer_rows, effect_rows, memory_rows, online_rows
 from focil.runs.results import read_results, shortened
 
 ROOT = Path(__file__).resolve().parent.parent

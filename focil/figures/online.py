@@ -58,7 +58,7 @@ def draw_over_bytes(axis: Axes, points: Sequence[Point]) -> Axes:
     axis.xaxis.set_major_formatter("{x:g}")
     axis.minorticks_off()
     axis.set_xlabel("everything that is kept (MB, log scale)")
-    axis.set_ylim(min(0, *(y for _, y, *_ in ends)) if min(y for _, y, *_ in ends) < 50 else None, 101)
+    axis.set_ylim(0 if min(y for _, y, *_ in ends) < 50 else None, 101)
     axis.grid(color="0.92")
     axis.set_axisbelow(True)
     _name_ends(axis, ends)
@@ -119,7 +119,7 @@ def by_task(courses: Mapping[str, Sequence[Sequence[float]]]) -> style.Picture:
     parts.percent_axis(axis, "accuracy so far, one image alone")
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     ranked = sorted(ends, key=ends.get, reverse=True)
-    first = float(np.mean([seeds[0][0] for seeds in courses.values()]))
+    first = float(np.mean([np.mean(seeds, axis=0)[0] for seeds in courses.values()]))
     parts.title(
         axis,
         f"From {_percent(first)} after the first task, on average over methods, to "

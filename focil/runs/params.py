@@ -32,7 +32,7 @@ from focil.runs.sections import (
     MemoryOptions,
     OfflineSection,
     OnlineName,
-    OnlineStudy,
+    OnlineStudyOptions,
     Point,
     Section,
 )
@@ -114,7 +114,7 @@ class Benchmark(Section):
     @classmethod
     def _of_the_method(cls, value: Any, about: ValidationInfo) -> BaseModel | None:
         kind = _online_section(about.data.get("method", FOCIL))
-        if value is None and kind is OnlineStudy:
+        if value is None and kind is OnlineStudyOptions:
             return None
         return kind.model_validate({} if value is None else value)
 
@@ -156,7 +156,7 @@ class Benchmark(Section):
         def any_choice(benchmark: Benchmark) -> Benchmark:
             memory = benchmark.memory and benchmark.memory.model_copy(update={"methods": (), "points": ()})
             online = benchmark.online
-            if isinstance(online, OnlineStudy):
+            if isinstance(online, OnlineStudyOptions):
                 chosen = {"methods": (), "exemplars": (), "heavy": (), "tuning_seeds": 1}
                 online = online.model_copy(update=chosen)
             return benchmark.model_copy(update={"memory": memory, "online": online, "threads": 1})
@@ -258,7 +258,7 @@ def _check_other_method(benchmark: Benchmark, studies: list[str]) -> None:
 
 
 def _online_section(method: str) -> type[BaseModel]:
-    return OnlineStudy if method == FOCIL else ONLINE[method].options_of
+    return OnlineStudyOptions if method == FOCIL else ONLINE[method].options_of
 
 
 def _explain(error: ValidationError, values: dict) -> str:

@@ -77,7 +77,7 @@ class LayersOptions(OfflineSection):
     exemplars: int = Field(ge=1)
 
 
-class OnlineStudy(Section):
+class OnlineStudyOptions(Section):
     """What a params file may say under `online:`, unless it names a method; see `studies.online`."""
 
     methods: tuple[OnlineName, ...] = Field((FOCIL, *ONLINE), min_length=1)

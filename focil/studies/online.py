@@ -5,32 +5,18 @@ all; then each is run with what was chosen, at every memory and with every seed,
 """
 
 import itertools
-import time
-from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-import torch
-
-from focil.base.files import atomic_path
-from focil.data.datasets import Dataset
-from focil.data.stream import Stream
 from focil.engine.worker import Progress
-from focil.evaluation.evaluation import Evaluation
-from focil.method import Focil
 from focil.online.buffer import Buffer
-from focil.online.method import OneHead
 from focil.online.table import ONLINE
-from focil.runs.checkpoint import build_method, evaluation_of, read_file
-from focil.runs.numbers import with_total
 from focil.runs.params import Benchmark
 from focil.runs.params_files import FOCIL, changed_by
 from focil.runs.results import shortened
-from focil.runs.sources import open_stream
 from focil.search import DivergedError
+from focil.studies.one_pass import Checkpoint, Pass
 from focil.studies.study import Job, Study
-
-SAVE_EVERY = 60  # seconds between checkpoints, which are written after a task
 
 
 class Setting(NamedTuple):
@@ -133,12 +119,12 @@ class OnlineStudy(Study):
         setting = job.what
         data = self.data.development() if setting.tuning else self.data
         benchmark = _benchmark(self.benchmark, setting)
-        passed = _Pass(benchmark, data, job.seed)
+        passed = Pass(benchmark, data, job.seed)
         passed.stream.on_draw = progress.advance
         if setting.tuning:
             sample = _tried(passed, self.section.tuning_tasks)
             return {"options": dict(setting.options), "sample": sample}
-        checkpoint = _Checkpoint(self, job, passed)
+        checkpoint = Checkpoint(self, job, passed)
         for task in list(passed.stream)[checkpoint.resume(progress) :]:
             passed.learn(task)
             passed.judge(task.index)
@@ -173,82 +159,7 @@ def combinations(method: str) -> list[tuple[tuple[str, Any], ...]]:
     return [tuple(zip(choices, row, strict=True)) for row in rows] if choices else []
 
 
-class _Pass:
-    """One pass of one method over one stream, with what it took."""
-
-    def __init__(self, benchmark: Benchmark, data: Dataset, seed: int):
-        self.stream: Stream = open_stream(benchmark, data, seed)
-        classes = self.stream.order.shape[1]
-        self.method: Focil | OneHead = build_method(
-            benchmark, seed, data.image_shape, classes, stream=self.stream
-        )
-        self.evaluation: Evaluation = evaluation_of(benchmark)(self.stream, seed)
-        self.seconds = 0.0
-
-    def learn(self, task: Any) -> None:
-        start = time.process_time()  # on one core; others that compute beside it do not count
-        self.method.learn(task)
-        self.seconds += time.process_time() - start
-
-    def judge(self, task: int) -> None:
-        self.evaluation.after(self.method, task)
-
-    def numbers(self) -> dict:
-        """What a result says: accuracies, bytes, seconds of training, and images computed with for each
-        image of the stream."""
-        sizes = [task.size for task in self.stream]
-        found = {
-            "accuracy": self.evaluation.accuracy(),
-            "memory_bytes": with_total(self.method.memory()),
-            "seconds": self.seconds,
-            "passes": sum(n * report["passes"] for n, report in zip(sizes, self.method.report, strict=True))
-            / sum(sizes),
-        }
-        if isinstance(self.method, Focil):
-            found["budgets"] = self.evaluation.budgets(self.method)
-        return found
-
-
-class _Checkpoint:
-    """What a training leaves behind after a task, and goes on from."""
-
-    def __init__(self, study: Study, job: Job, passed: _Pass):
-        self.study, self.path, self.passed = study, study.checkpoint(job), passed
-        self._saved = time.perf_counter()
-
-    def save(self, task: int) -> None:
-        """Write the state after a task, if the last time was long ago."""
-        if time.perf_counter() < self._saved + SAVE_EVERY:
-            return
-        self._saved = time.perf_counter()
-        method, evaluation = self.passed.method, self.passed.evaluation
-        content = self.study.identity | {
-            "done": task + 1,
-            "method": method.state(),
-            "evaluation": evaluation.state() | evaluation.proof(method),
-            "seconds": self.passed.seconds,
-        }
-        with atomic_path(self.path) as part:
-            torch.save(content, part)
-
-    def resume(self, progress: Progress) -> int:
-        """Go on from the file, if there is one; returns the number of tasks that are learned.
-
-        Raises StudyError for a file of another study, RunError for a damaged one.
-        """
-        if not Path(self.path).exists():
-            return 0
-        state = read_file(self.path)
-        self.study.must_be_mine(self.path, state.get("benchmark"), state.get("data"))
-        self.passed.method.load(state["method"])
-        self.passed.evaluation.load(state["evaluation"], state["done"])
-        self.passed.evaluation.take_up(state["evaluation"])
-        self.passed.seconds = state["seconds"]
-        progress.advance(sum(task.size for task in list(self.passed.stream)[: state["done"]]))
-        return state["done"]
-
-
-def _tried(passed: _Pass, tasks: int | None) -> float:
+def _tried(passed: Pass, tasks: int | None) -> float:
     """Final average by `sample` after the first tasks; 0 for what diverges."""
     try:
         for task in list(passed.stream)[:tasks]:

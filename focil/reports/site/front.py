@@ -8,7 +8,7 @@ import nbformat
 
 from focil.reports import pages
 from focil.reports.prose import Prose
-from focil.reports.reference import answerer_rows
+from focil.reports.reference_tables import answerer_rows
 from focil.reports.site.atlas import FRONT, MODULES, PARAMS, REFERENCE, Atlas
 from focil.runs.results import read_results
 
