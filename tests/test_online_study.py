@@ -303,6 +303,8 @@ def test_what_diverges_counts_as_nothing_known(separated, tmp_path):
     job = next(job for job in study.trials() if job.what.method == "er")
     wild = job._replace(what=job.what._replace(options=(("lr", 900.0), ("steps", 3))))
     assert train_alone(study, wild, tmp_path / "wild.json")["sample"] == 0
+    with pytest.raises(StudyError, match="tuning_seeds higher"):
+        train_alone(study, wild._replace(what=wild.what._replace(tuning=False)), tmp_path / "wild.json")
 
 
 def test_buffers_are_checked_before_anything_is_trained(separated, tmp_path):

@@ -16,7 +16,7 @@ from focil.runs.params_files import FOCIL, changed_by
 from focil.runs.results import shortened
 from focil.search import DivergedError
 from focil.studies.one_pass import Checkpoint, Pass
-from focil.studies.study import Job, Study
+from focil.studies.study import Job, Study, StudyError
 
 
 class Setting(NamedTuple):
@@ -126,7 +126,13 @@ class OnlineStudy(Study):
             return {"options": dict(setting.options), "sample": sample}
         checkpoint = Checkpoint(self, job, passed)
         for task in list(passed.stream)[checkpoint.resume(progress) :]:
-            passed.learn(task)
+            try:
+                passed.learn(task)
+            except DivergedError as error:
+                raise StudyError(
+                    f"{error}. That rate was best in the trials, but seed {job.seed} does not bear it: set "
+                    "online.tuning_seeds higher, or leave the method out of online.methods"
+                ) from None
             passed.judge(task.index)
             checkpoint.save(task.index)
         title = "FOCIL" if setting.method == FOCIL else ONLINE[setting.method].title
