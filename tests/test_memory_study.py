@@ -85,7 +85,7 @@ def published(cifar, tmp_path):
 
 
 def exemplars(study, number=0):
-    return {method: setting.exemplars for (method, n), setting in study.settings.items() if n == number}
+    return {method: setting.exemplars for (method, n, _), setting in study.settings.items() if n == number}
 
 
 def test_der_s_networks_and_exemplars_set_the_budget_of_all(published):
@@ -107,7 +107,7 @@ def test_smaller_networks_of_those_that_grow_give_the_curve(published):
         (2768, 2000, 4900),
         (3040, 2000, 6165),
     ]
-    networks = {(method, n): setting.network for (method, n), setting in study.settings.items()}
+    networks = {(method, n): setting.network for (method, n, _), setting in study.settings.items()}
     assert (
         networks["memo", 0] == networks["der", 0] == "convnet2"
         and networks["wa", 0] == networks["wa", 1] == "resnet32"
@@ -120,7 +120,7 @@ def test_smaller_networks_of_those_that_grow_give_the_curve(published):
 
 def test_where_each_has_as_many_there_is_no_budget(published):
     study = published([{"network": "convnet2", "exemplars": 15, "anchor": "each"}])
-    assert set(exemplars(study).values()) == {15} and study.settings["der", 0].network == "convnet2"
+    assert set(exemplars(study).values()) == {15} and study.settings["der", 0, None].network == "convnet2"
     (point,) = study.budgets()
     assert point["budget"] is None and point["methods"]["der"]["bytes"] == 10 * 38_976 * 4 + 15 * 3072
     assert point["methods"]["memo"]["bytes"] == (1_920 + 10 * 37_056) * 4 + 15 * 3072
@@ -140,7 +140,7 @@ def test_bounds_are_trained_once_for_all_budgets_and_a_budget_may_name_its_metho
         "focil-mlp-0",
         "memo-resnet20-2768",
     ]
-    assert {method for method, n in study.settings if n == 1} == {"finetune", "memo", "joint"}
+    assert {method for method, n, _ in study.settings if n == 1} == {"finetune", "memo", "joint"}
     study.seeds = [0, 3]
     assert [(job.seed, job.name) for job in study.jobs()][:3] == [
         (0, "finetune-resnet32-0"),

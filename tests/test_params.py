@@ -192,7 +192,7 @@ def test_a_missing_key_is_named(key):
         (
             {"memory": {"points": [POINT], "training": {"schedule": "long"}}},
             "'memory.training.schedule' is 'long'",
-            "'paper', 'cosine' or 'cpu'",
+            "'paper', 'cosine', 'cpu' or 'budget'",
         ),
         (
             {"memory": {"points": [POINT], "training": {"lr": float("nan")}}},

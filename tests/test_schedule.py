@@ -30,9 +30,14 @@ def test_a_cosine_falls_from_the_rate_to_nothing(kind, epochs):
         assert rates == sorted(rates, reverse=True) and len(set(rates)) == 21
 
 
-def test_only_the_schedule_for_a_cpu_is_shortened():
-    assert [schedule(kind, True, 0.1, cpu_epochs=2).epochs for kind in ("paper", "cosine", "cpu")] == [
-        200,
-        200,
-        2,
-    ]
+def test_only_the_schedules_for_a_cpu_are_shortened():
+    kinds = ("paper", "cosine", "cpu", "budget")
+    assert [schedule(kind, True, 0.1, cpu_epochs=2).epochs for kind in kinds] == [200, 200, 2, 2]
+
+
+def test_a_budget_rises_in_a_line_for_a_tenth_and_falls_in_a_cosine():
+    plan = schedule("budget", False, 0.4, cpu_epochs=20)
+    assert plan.nesterov and (plan.warm_up, plan.weight_decay) == (2.0, 2e-4)
+    assert [plan.rate(epoch) for epoch in (0, 1, 2)] == pytest.approx([0, 0.2, 0.4])
+    assert plan.rate(11) == pytest.approx(0.2) and plan.rate(20) == pytest.approx(0, abs=1e-12)
+    assert not any(schedule(kind, True, 0.1, cpu_epochs=2).nesterov for kind in ("paper", "cosine", "cpu"))

@@ -5,8 +5,8 @@ Differences paired by seed, areas of trapezoids, and no more than the numbers al
 
 from focil.evaluation import metrics
 from focil.memo.account import MIB
-from focil.studies.memory import areas, curves, verdict
 from focil.studies.tables import run_lines
+from focil.studies.verdict import areas, curves, verdict
 
 POINT = {"network": "convnet2", "exemplars": 1}
 

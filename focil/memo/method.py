@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from focil.backbones import ImageShape
 from focil.base import seeds
-from focil.base.errors import FocilError
 from focil.confidence import Evidence, log_softmax
 from focil.data.stream import Stream, Task
 from focil.memo import split
@@ -22,6 +21,7 @@ from focil.memo.exemplars import ExemplarError, Exemplars
 from focil.memo.layers import Watch, gram
 from focil.memo.networks import SingleNet, align
 from focil.memo.schedule import OfflineOptions, schedule
+from focil.search import DivergedError
 
 CHUNK = 500  # images scored at a time
 PROBES = 200  # test images whose activations are compared between tasks
@@ -185,7 +185,7 @@ class Offline:
         plan = schedule(options.schedule, self.done == 0, options.lr, options.cpu_epochs)
         trained = [p for p in self.net.parameters() if p.requires_grad]
         optimiser = torch.optim.SGD(
-            trained, lr=plan.lr, momentum=options.momentum, weight_decay=plan.weight_decay
+            trained, plan.lr, options.momentum, weight_decay=plan.weight_decay, nesterov=plan.nesterov
         )
         watch = Watch(self.net.newest_blocks())
         if self.epoch:
@@ -202,7 +202,7 @@ class Offline:
                     watch.step()
                     optimiser.step()
             if not torch.isfinite(loss):
-                raise FocilError(
+                raise DivergedError(
                     f"training diverged: the loss of task {self.done} is no number after epoch {epoch + 1}; "
                     f"lower the learning rate (lr is {options.lr})"
                 )

@@ -1,4 +1,4 @@
-"""How an offline task is trained: the paper's steps, the survey's cosine, or a short cosine for a CPU."""
+"""How an offline task is trained: the paper's steps, the survey's cosine, or few epochs for a CPU."""
 
 import math
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from focil.backbones import Precision
 
-Kind = Literal["paper", "cosine", "cpu"]
+Kind = Literal["paper", "cosine", "cpu", "budget"]
 FIRST, LATER = 200, 170  # epochs of the first and of every later task (MEMO, section 6 and appendix)
 STEPS = {FIRST: (60, 120, 170), LATER: (80, 120, 150)}  # epochs after which the rate is divided by 10
 DECAY = {FIRST: 5e-4, LATER: 2e-4}  # weight decay
+WARM_UP = 0.1  # part of a `budget`'s epochs in which the rate rises, as usual where epochs are few
 
 
 class OfflineOptions(BaseModel):
@@ -21,9 +22,10 @@ class OfflineOptions(BaseModel):
 
     schedule: Kind = Field(
         "cpu",
-        description="paper: 200 then 170 epochs in steps; cosine: the same epochs; cpu: cpu_epochs, cosine",
+        description="paper: 200 then 170 epochs in steps; cosine: the same epochs; cpu: cpu_epochs, cosine; "
+        "budget: cpu_epochs, warm-up and cosine, Nesterov",
     )
-    cpu_epochs: int = Field(6, ge=1, description="epochs of every task with the schedule cpu")
+    cpu_epochs: int = Field(6, ge=1, description="epochs of every task with the schedules cpu and budget")
     lr: Annotated[float, Field(gt=0)] = 0.1
     momentum: float = Field(0.9, ge=0, lt=1)
     batch_size: int = Field(128, ge=4, description="an epoch is cut into equal parts of at most as many")
@@ -39,32 +41,41 @@ class OfflineOptions(BaseModel):
 
 @dataclass(frozen=True)
 class Schedule:
-    """epochs: of the task. lr: at the start.
+    """epochs: of the task. lr: the highest rate.
 
-    steps: epochs after which the rate is divided by 10; None: half a cosine down to 0.
+    steps: epochs after which the rate is divided by 10; None: half a cosine down to 0. warm_up: epochs in
+    which the rate rises from 0 in a line, before the cosine. nesterov: SGD looks ahead.
     """
 
     epochs: int
     lr: float
     weight_decay: float
     steps: tuple[int, ...] | None
+    warm_up: float = 0.0
+    nesterov: bool = False
 
     def rate(self, epochs_done: float) -> float:
         """Learning rate after so many epochs (a fraction within one)."""
-        if self.steps is None:
-            return self.lr * 0.5 * (1 + math.cos(math.pi * epochs_done / self.epochs))
-        return self.lr * 0.1 ** sum(epochs_done >= step for step in self.steps)
+        if self.steps is not None:
+            return self.lr * 0.1 ** sum(epochs_done >= step for step in self.steps)
+        if epochs_done < self.warm_up:
+            return self.lr * epochs_done / self.warm_up
+        passed = (epochs_done - self.warm_up) / (self.epochs - self.warm_up)
+        return self.lr * 0.5 * (1 + math.cos(math.pi * passed))
 
 
 def schedule(kind: Kind, first_task: bool, lr: float, cpu_epochs: int) -> Schedule:
     """The schedule of a task.
 
-    `paper` and `cosine` have the published epochs, `cpu` has `cpu_epochs` and the same decays.
+    `paper` and `cosine` have the published epochs, `cpu` and `budget` have `cpu_epochs` and the same decays.
     """
-    published = FIRST if first_task else LATER
+    published, few = FIRST if first_task else LATER, kind in ("cpu", "budget")
+    epochs = cpu_epochs if few else published
     return Schedule(
-        epochs=cpu_epochs if kind == "cpu" else published,
+        epochs=epochs,
         lr=lr,
         weight_decay=DECAY[published],
         steps=STEPS[published] if kind == "paper" else None,
+        warm_up=WARM_UP * epochs if kind == "budget" else 0.0,
+        nesterov=kind == "budget",
     )

@@ -13,7 +13,7 @@ from focil.memo.table import TITLES
 from focil.runs.online import differences, over_seeds, points
 from focil.runs.params import Benchmark
 from focil.runs.results import RESULT, answerer_bytes, read_result, read_results, summary
-from focil.studies import memory
+from focil.studies import verdict
 from focil.studies.audit.audit import MEASURES
 from focil.studies.audit.shortcuts import DESCRIBED
 from focil.studies.tables import arm_lines, method_lines
@@ -72,7 +72,7 @@ def _audit_text(result: dict) -> str:
 
 def _memory_text(result: dict) -> str:
     columns = "| budget | method | network | exemplars | MiB | last | average | oracle |"
-    found = _indented([*memory.areas(result), *memory.verdict(result)])
+    found = _indented([*verdict.areas(result), *verdict.verdict(result), *verdict.turns(result)])
     return f"{columns}\n|---|---|---|---|---|---|---|---|\n{_rows(memory_rows(result))}\n\n{found}\n"
 
 

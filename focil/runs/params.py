@@ -154,7 +154,8 @@ class Benchmark(Section):
         """
 
         def any_choice(benchmark: Benchmark) -> Benchmark:
-            memory = benchmark.memory and benchmark.memory.model_copy(update={"methods": (), "points": ()})
+            compared = ("methods", "points", "epochs", "only", "one_seed_from", "rates")
+            memory = benchmark.memory and benchmark.memory.model_copy(update=dict.fromkeys(compared))
             online = benchmark.online
             if isinstance(online, OnlineStudyOptions):
                 chosen = {"methods": (), "exemplars": (), "heavy": (), "tuning_seeds": 1}

@@ -1,8 +1,8 @@
 """The sections of a params file that say what a study compares."""
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from focil.backbones import Precision
 from focil.memo import split, table
@@ -62,13 +62,45 @@ class Point(Section):
 
 
 class MemoryOptions(OfflineSection):
-    """What a params file may say under `memory:`."""
+    """What a params file may say under `memory:`.
+
+    Where `epochs` are named, every method is trained anew with each number of them. Where `rates` are named,
+    one for all methods is chosen first, on the development split of the first `tuning_tasks`, after the
+    smallest number of epochs.
+    """
 
     methods: tuple[MethodName, ...] = Field(METHODS, min_length=1)
     points: tuple[Point, ...] = Field(
         min_length=1, description="budgets; finetuning and joint training are run once for all"
     )
     first_classes: int | None = Field(None, ge=1, description="classes of the first task where it is larger")
+    epochs: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="of every task; each number is a training of its own. Default: training.cpu_epochs"
+    )
+    only: dict[int, tuple[MethodName, ...]] = Field(
+        {}, description="number of epochs -> the only methods that are trained so long; default: all"
+    )
+    one_seed_from: int | None = Field(
+        None, ge=1, description="number of epochs from which on only the first seed is trained"
+    )
+    rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (), description="highest learning rates, one of which is chosen for all methods; default: training.lr"
+    )
+    tuning_tasks: int = Field(3, ge=2, description="first tasks on which the rate is chosen")
+
+    @model_validator(mode="after")
+    def _few_epochs(self) -> Self:
+        few = ("cpu", "budget")
+        if self.epochs and self.training.schedule not in few:
+            raise ValueError(
+                f"epochs go with the schedules {' and '.join(few)}, but it is {self.training.schedule!r}, "
+                "which has the published ones; change one of them"
+            )
+        if list(self.epochs) != sorted(set(self.epochs)):
+            raise ValueError(f"epochs are {list(self.epochs)}; name each number once, the smallest first")
+        if foreign := sorted(set(self.only) - set(self.epochs)):
+            raise ValueError(f"only names {foreign[0]} epochs, which is not among epochs; add it there")
+        return self
 
 
 class LayersOptions(OfflineSection):

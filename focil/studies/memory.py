@@ -5,12 +5,10 @@ others may keep what fits in them.
 """
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
+from statistics import mean
 
-from focil.base import words
 from focil.engine.worker import Progress
-from focil.evaluation.metrics import mean_interval
 from focil.memo import account, split
 from focil.memo.account import Costs, Size
 from focil.memo.exemplars import Exemplars
@@ -23,11 +21,12 @@ from focil.studies import training
 from focil.studies.study import Job, Study, StudyError
 from focil.studies.training import Setting
 
-NEARLY = 1.0  # points; what is called nearly identical
-
 
 class Memory(Study):
-    """`settings` says who has what at each point; `finish` reads all of it together."""
+    """`settings` says who has what, by method, point and number of epochs; `finish` reads all of it together.
+
+    Where a rate is chosen, `trials` come first, and `finals` are known once all of them have ended.
+    """
 
     unit = "image"
 
@@ -39,10 +38,11 @@ class Memory(Study):
                 f"focil has tasks of one size, but these have {self.sizes} classes; leave focil out of "
                 "`methods`, or first_classes out"
             )
-        self.settings = {
-            (method, number): self._setting(method, point)
+        self.settings: dict[tuple[str, int, int | None], Setting] = {
+            (method, number, epochs): self._setting(method, point, epochs)
+            for epochs in benchmark.memory.epochs or (None,)
             for number, point in enumerate(benchmark.memory.points)
-            for method in self._methods(point)
+            for method in self._methods(point, epochs)
         }
 
     def run(self) -> None:
@@ -60,17 +60,68 @@ class Memory(Study):
         super().run()
 
     def jobs(self) -> list[Job]:
-        """One per seed and distinct setting, in the order of the methods."""
+        """The trials, and once all have ended also what counts."""
+        trials = self.trials()
+        if any(self.read(job) is None for job in trials):
+            return trials
+        return trials + self.finals()
+
+    def trials(self) -> list[Job]:
+        """One for each rate and each method that has a budget, at the first point, with the first seed."""
+        section = self.benchmark.memory
+        if not section.rates:
+            return []
+        tasks, shortest = min(section.tuning_tasks, len(self.sizes)), min(section.epochs, default=None)
+        tried = {
+            method: setting._replace(epochs=shortest)
+            for (method, number, _), setting in self.settings.items()
+            if number == 0 and has_budget(method)
+        }
+        found = []
+        for setting in tried.values():
+            size = training.passes(self.benchmark, self.data, self.sizes[:tasks], setting)
+            for rate in section.rates:
+                name = f"{_name(setting)}-trial-{rate:g}"
+                found.append(Job(self.seeds[0], name, size, setting._replace(lr=rate, tuning=True)))
+        return found
+
+    def finals(self) -> list[Job]:
+        """One per seed and distinct setting, in the order of epochs, points and methods."""
+        rate, found = self.chosen(), []
+        for setting in dict.fromkeys(self.settings.values()):
+            size = training.passes(self.benchmark, self.data, self.sizes, setting)
+            once = self.benchmark.memory.one_seed_from
+            seeds = self.seeds[:1] if once and (setting.epochs or 0) >= once else self.seeds
+            what = setting if setting.method == ONLINE else setting._replace(lr=rate)
+            found += [Job(seed, _name(setting), size, what) for seed in seeds]
+        return found
+
+    def chosen(self) -> float | None:
+        """The rate with the best mean over methods; None where there is nothing to choose."""
+        by_rate: dict[float, list[float]] = {}
+        for trial in self.tried():
+            by_rate.setdefault(trial["lr"], []).append(trial["last"])
+        return max(by_rate, key=lambda rate: mean(by_rate[rate]), default=None)
+
+    def tried(self) -> list[dict]:
+        """Every trial that has ended: method, rate, and last accuracy on the development split."""
+        found = [(job.what, self.read(job)) for job in self.trials()]
         return [
-            Job(
-                seed, _name(setting), training.passes(self.benchmark, self.data, self.sizes, setting), setting
-            )
-            for setting in dict.fromkeys(self.settings.values())
-            for seed in self.seeds
+            {"method": what.method, "lr": what.lr, "last": content["last"]}
+            for what, content in found
+            if content
         ]
 
+    def read(self, job: Job) -> dict | None:
+        """As `Study.read`; what was trained with another rate than is chosen now is not there."""
+        content = super().read(job)
+        return content if content and content.get("lr") == job.what.lr else None
+
     def train(self, job: Job, progress: Progress) -> dict:
-        """Train one method over all tasks."""
+        """Train one method, over all tasks unless it is a trial."""
+        if job.what.tuning:
+            last = training.try_rate(self, job, self.benchmark.memory.tuning_tasks, progress)
+            return {"lr": job.what.lr, "last": last}
         if job.what.method == ONLINE:
             return training.train_online(self, job, progress)[1]
         return training.train(self, job, progress)
@@ -83,60 +134,77 @@ class Memory(Study):
         """
         found = []
         for number, point in enumerate(self.benchmark.memory.points):
-            settings = {method: self.settings[method, number] for method in self._methods(point)}
             methods = {
-                m: self._entry(m, s, point) for m, s in settings.items() if m != ONLINE
-            }  # FOCIL's is its own
-            found.append(
-                {"budget": None if point.anchor == "each" else self._budget(point), "methods": methods}
-            )
+                method: self._entry(setting, point)
+                for (method, n, _), setting in self.settings.items()
+                if n == number and method != ONLINE  # FOCIL's budget is its own
+            }
+            budget = None if point.anchor == "each" else self._budget(point)
+            found.append({"budget": budget, "methods": methods})
         return found
 
     def finish(self) -> dict:
-        """All numbers, written to result.json. Raises StudyError while trainings are missing."""
+        """All numbers, written to result.json. Raises StudyError while trainings are missing.
+
+        runs of a point: method -> its training; of several numbers of epochs the largest one that has all
+        methods. by_epochs: the same for each number.
+        """
         found: dict[str, list[dict]] = {}
         for job in self.jobs():
-            if (content := self.read(job)) is not None:
+            if not job.what.tuning and (content := self.read(job)) is not None:
                 content.pop("identity")
                 found.setdefault(job.name, []).append(content)
         points = self.budgets()
         for number, point in enumerate(points):
-            point["runs"] = {m: _name(setting) for (m, n), setting in self.settings.items() if n == number}
+            by_epochs: dict[str, dict[str, str]] = {}
+            for (method, n, epochs), setting in self.settings.items():
+                if n == number:
+                    by_epochs.setdefault(str(epochs), {})[method] = _name(setting)
+            most = max(map(len, by_epochs.values()))
+            *_, point["runs"] = (runs for runs in by_epochs.values() if len(runs) == most)
+            if self.benchmark.memory.epochs:
+                point["by_epochs"] = by_epochs
         image, whole = self._image_bytes, self._costs(self.benchmark.memory.network).size.whole
         about = {
             "image_bytes": image,
             "exemplars_of_a_network": account.in_exemplars(account.FLOAT * whole, image),
             "sizes": self.sizes,
         }
+        if self.benchmark.memory.rates:
+            about |= {"trials": self.tried(), "chosen": self.chosen()}
         return self.write(about | {"points": points, "runs": shortened(found)})
 
     @property
     def _image_bytes(self) -> int:
         return self.data.x_train[0].nbytes
 
-    def _entry(self, method: str, setting: Setting, point: Point) -> dict:
+    def _entry(self, setting: Setting, point: Point) -> dict:
         size, tasks = self._costs(setting.network).size, len(self.sizes)
-        networks = account.model_bytes(OFFLINE[method].growth, size, tasks)
-        return setting._asdict() | {
+        networks = account.model_bytes(OFFLINE[setting.method].growth, size, tasks)
+        return {
+            "method": setting.method,
+            "network": setting.network,
+            "exemplars": setting.exemplars,
             "bytes": networks + setting.exemplars * self._image_bytes,
-            "counted_exemplars": self._counted(method, setting, point),
+            "counted_exemplars": self._counted(setting.method, setting, point),
         }
 
-    def _methods(self, point: Point) -> list[str]:
-        chosen = self.benchmark.memory.methods
-        return [method for method in chosen if point.methods is None or method in point.methods]
+    def _methods(self, point: Point, epochs: int | None) -> list[str]:
+        section = self.benchmark.memory
+        allowed = set(point.methods or section.methods) & set(section.only.get(epochs, section.methods))
+        return [method for method in section.methods if method in allowed]
 
-    def _setting(self, method: str, point: Point) -> Setting:
+    def _setting(self, method: str, point: Point, epochs: int | None) -> Setting:
         if method == ONLINE:
             return Setting(method, self.benchmark.backbone, 0)
         if not has_budget(method):
-            return Setting(method, self.benchmark.memory.network, 0)
+            return Setting(method, self.benchmark.memory.network, 0, epochs)
         network = point.network if OFFLINE[method].growth != "single" else self.benchmark.memory.network
         if point.anchor == "each":
-            return Setting(method, network, point.exemplars)
+            return Setting(method, network, point.exemplars, epochs)
         growth, size = OFFLINE[method].growth, self._costs(network).size
         fit = account.exemplars_within(self._budget(point), growth, size, len(self.sizes), self._image_bytes)
-        return Setting(method, network, fit)
+        return Setting(method, network, fit, epochs)
 
     def _budget(self, point: Point) -> int:
         network = point.network if point.anchor == "der" else self.benchmark.memory.network
@@ -159,64 +227,6 @@ class Memory(Study):
         return Costs(size, *buffers, parts.feature_size)
 
 
-def curves(result: dict) -> Iterator[tuple[str, list[float], list[list[float]], list[list[float]]]]:
-    """(method, bytes of each point, average and last accuracy of each seed at each point), for methods
-    with a budget."""
-    for method in Benchmark.recorded(result["benchmark"]).memory.methods:
-        if has_budget(method):
-            points = [point for point in result["points"] if method in point["runs"]]
-            runs = [result["runs"][point["runs"][method]] for point in points]
-            used = [point["methods"][method]["bytes"] for point in points]
-            average, last = (
-                [[run[which] for run in seeds] for seeds in runs] for which in ("average", "last")
-            )
-            yield method, used, average, last
-
-
-def areas(result: dict) -> Iterator[str]:
-    """The area under average and last accuracy over MiB, a line a method.
-
-    Only where it has several budgets.
-    """
-    for method, used, average, last in curves(result):
-        if len(used) > 1:
-            order = sorted(range(len(used)), key=used.__getitem__)
-            mib = [used[i] / account.MIB for i in order]
-            found = [
-                account.auc(mib, [sum(values[i]) / len(values[i]) for i in order])
-                for values in (average, last)
-            ]
-            yield (
-                f"{method:10} AUC-A {found[0]:6.2f}  AUC-L {found[1]:6.2f}  ({len(used)} budgets, "
-                f"{mib[0]:.1f} to {mib[-1]:.1f} MiB)"
-            )
-
-
-def verdict(result: dict) -> Iterator[str]:
-    """By point: MEMO, which saves parts of models, less each method that saves only exemplars, paired by
-    seed, and what follows."""
-    for point in result["points"]:
-        runs = {method: result["runs"][name] for method, name in point["runs"].items()}
-        most = max(entry["exemplars"] for entry in point["methods"].values())
-        if point["budget"] is None:
-            budget = f"{most} exemplars each, whatever the networks take"
-        else:
-            budget = f"{point['budget'] / account.MIB:.1f} MiB each"
-        for other in ("replay", "icarl", "wa", "der"):
-            if "memo" in runs and other in runs:
-                pairs = zip(runs["memo"], runs[other], strict=True)
-                mean, half = mean_interval([mine["last"] - theirs["last"] for mine, theirs in pairs])
-                gap = words.in_percent(mean, half, signed=True)
-                yield f"{budget}: MEMO less {other}, last accuracy: {gap} points: {_meaning(mean, half)}"
-
-
 def _name(setting: Setting) -> str:
-    return "-".join(map(str, setting))
-
-
-def _meaning(mean: float, half: float | None) -> str:
-    if 100 * (abs(mean) + (half or 0)) <= NEARLY:
-        return "nearly identical"
-    if half is not None and abs(mean) <= half:
-        return "no difference beyond the interval"
-    return ("MEMO is better" if mean > 0 else "MEMO is worse") + ("" if half is not None else " (one seed)")
+    name = f"{setting.method}-{setting.network}-{setting.exemplars}"
+    return name if setting.epochs is None else f"{name}-{setting.epochs}-epochs"

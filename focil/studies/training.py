@@ -19,12 +19,13 @@ from focil.engine.worker import Progress
 from focil.evaluation.stages import Stages
 from focil.memo import layers
 from focil.memo.method import Offline
-from focil.memo.schedule import schedule
+from focil.memo.schedule import OfflineOptions, schedule
 from focil.memo.table import OFFLINE, ONLINE
 from focil.router.routed import kind_of
 from focil.runs.checkpoint import read_file
 from focil.runs.params import Benchmark
 from focil.runs.sources import open_stream, order_of, sizes_of
+from focil.search import DivergedError
 from focil.studies.study import Job, Study
 
 PASSES = 1_000  # passes of an offline stream: more than any schedule has epochs
@@ -32,11 +33,23 @@ SAVE_EVERY = 60  # seconds between checkpoints inside a task
 
 
 class Setting(NamedTuple):
-    """What a job trains."""
+    """What a job trains.
+
+    epochs, lr: a task's, where the study compares several; None: as the params file says. tuning: on the
+    development split, to choose a rate.
+    """
 
     method: str
     network: str
     exemplars: int
+    epochs: int | None = None
+    lr: float | None = None
+    tuning: bool = False
+
+    def options(self, given: OfflineOptions) -> OfflineOptions:
+        """How it trains: as the params file says, but for what this setting says."""
+        own = {"cpu_epochs": self.epochs, "lr": self.lr}
+        return given.model_copy(update={key: value for key, value in own.items() if value is not None})
 
 
 class OnePass:
@@ -75,7 +88,7 @@ def passes(benchmark: Benchmark, data: Dataset, sizes: list[int], setting: Setti
     """
     if setting.method == ONLINE:
         return len(data.x_train)
-    per_class, options = len(data.x_train) / data.num_classes, benchmark.offline.training
+    per_class, options = len(data.x_train) / data.num_classes, setting.options(benchmark.offline.training)
     total, seen = 0.0, 0
     for task, classes in enumerate(sizes):
         old = seen * per_class
@@ -97,7 +110,7 @@ def build(benchmark: Benchmark, data: Dataset, seed: int, setting: Setting) -> O
         sizes_of(order),
         seed,
         stream,
-        section.training,
+        setting.options(section.training),
         setting.exemplars,
         section.last_shared,
     )
@@ -118,8 +131,23 @@ def train(study: Study, job: Job, progress: Progress) -> dict:
         stages.after(method)
         checkpoint.save()
     cka = {name: layers.cka_matrix(grams[name] for grams in method.grams) for name in method.grams[0]}
-    about = {"layers": method.report, "seconds": checkpoint.seconds, "cka": cka}
+    about = {"layers": method.report, "seconds": checkpoint.seconds, "images": checkpoint.images, "cka": cka}
     return job.what._asdict() | stages.report() | about
+
+
+def try_rate(study: Study, job: Job, tasks: int, progress: Progress) -> float:
+    """Train an offline method on the development split, over the first tasks; returns its last accuracy, 0
+    where training diverges."""
+    method = build(study.benchmark, study.data.development(), job.seed, job.what)
+    stages = Stages(method.stream)
+    method.stream.on_draw = progress.advance
+    try:
+        for task in list(method.stream)[:tasks]:
+            method.learn(task)
+    except DivergedError:
+        return 0.0
+    stages.after(method)
+    return stages.accuracy[-1]
 
 
 def train_online(study: Study, job: Job, progress: Progress) -> tuple[OnePass, dict]:
@@ -130,7 +158,8 @@ def train_online(study: Study, job: Job, progress: Progress) -> tuple[OnePass, d
     for task in stream:
         method.learn(task)
         stages.after(method)
-    about = {"layers": [], "cka": {}, "seconds": time.perf_counter() - start}
+    seconds = time.perf_counter() - start
+    about = {"layers": [], "cka": {}, "seconds": seconds, "images": len(study.data.x_train)}
     return method, job.what._asdict() | stages.report() | about
 
 

@@ -1,0 +1,189 @@
+"""The study of memory over several numbers of epochs: the rate is chosen first, and what follows from the
+map."""
+
+import json
+
+import pytest
+from conftest import separable, small_benchmark, write_npz
+
+from focil.figures import epochs as figures
+from focil.runs.params import Benchmark, BenchmarkError
+from focil.studies.memory import Memory
+from focil.studies.verdict import Grown, over_epochs, turns
+
+POINT = {"network": "convnet2", "exemplars": 30, "anchor": "each"}
+SHORT = {"schedule": "budget", "batch_size": 20, "lr": 0.05, "aligning": "shrink"}
+MEMORY = {
+    "methods": ["replay", "memo", "finetune"],
+    "network": "convnet2",
+    "points": [POINT],
+    "training": SHORT,
+    "epochs": [1, 3],
+    "only": {3: ["replay", "memo"]},
+    "rates": [1e-6, 0.05],
+    "tuning_tasks": 2,
+    "one_seed_from": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory):
+    """Three tasks of two classes, one and three epochs, two rates of which one learns nothing."""
+    path = write_npz(tmp_path_factory.mktemp("data") / "separable.npz", separable(per_class=60))
+    return small_benchmark(data=path, memory=MEMORY)
+
+
+@pytest.fixture(scope="module")
+def finished(benchmark, tmp_path_factory):
+    """The whole study over two seeds, in this process: study and result."""
+    study = Memory(tmp_path_factory.mktemp("map"), benchmark, [0, 1])
+    while missing := study.missing():
+        for job in missing:
+            study.keep(job, study.do(job, _Quiet()))
+    return study, study.finish()
+
+
+class _Quiet:
+    def advance(self, images):
+        pass
+
+
+def test_every_method_has_the_same_rates_to_try_on_the_development_split_of_the_first_tasks(
+    benchmark, tmp_path
+):
+    study = Memory(tmp_path, benchmark, [3, 4])
+    trials = study.jobs()
+    assert [job.name for job in trials] == [
+        "replay-convnet2-30-1-epochs-trial-1e-06",
+        "replay-convnet2-30-1-epochs-trial-0.05",
+        "memo-convnet2-30-1-epochs-trial-1e-06",
+        "memo-convnet2-30-1-epochs-trial-0.05",
+    ]
+    assert {job.seed for job in trials} == {3} and all(job.what.tuning for job in trials)
+
+
+def test_the_best_mean_rate_is_everyones_and_long_trainings_have_one_seed(finished):
+    study, result = finished
+    assert result["chosen"] == 0.05 and len(result["trials"]) == 4
+    finals = [(job.seed, job.name) for job in study.finals()]
+    assert finals == [
+        (0, "replay-convnet2-30-1-epochs"),
+        (1, "replay-convnet2-30-1-epochs"),
+        (0, "memo-convnet2-30-1-epochs"),
+        (1, "memo-convnet2-30-1-epochs"),
+        (0, "finetune-convnet2-0-1-epochs"),
+        (1, "finetune-convnet2-0-1-epochs"),
+        (0, "replay-convnet2-30-3-epochs"),
+        (0, "memo-convnet2-30-3-epochs"),
+    ]
+    assert {report["lr"] for reports in result["runs"].values() for report in reports} == {0.05}
+    assert json.loads((study.out / "result.json").read_text()) == result
+
+
+def test_longer_training_passes_as_many_more_images(finished):
+    grown = over_epochs(finished[1], 0)
+    assert list(grown) == ["replay", "memo", "finetune"]
+    short, long = grown["replay"]
+    assert (short.epochs, long.epochs, len(short.last), len(long.last)) == (1, 3, 2, 1)
+    assert long.images == pytest.approx(3 * short.images)
+    # New images, and from the second task on the exemplars: 15 for each of two classes, 7 for each of four.
+    per_task = len(finished[0].data.x_train) // 3
+    assert short.images * 1e6 == pytest.approx(3 * per_task + 30 + 28)
+    assert [grown.epochs for grown in grown["finetune"]] == [1]
+
+
+def test_where_all_methods_are_compared_the_longest_training_that_all_have_counts(finished):
+    (point,) = finished[1]["points"]
+    assert set(point["runs"]) == {"replay", "memo", "finetune"}
+    assert {name.rsplit("-", 2)[1] for name in point["runs"].values()} == {"1"}
+    assert set(point["by_epochs"]) == {"1", "3"} and set(point["by_epochs"]["3"]) == {"replay", "memo"}
+
+
+def test_more_epochs_take_what_is_there_and_another_rate_does_not(finished):
+    study, _ = finished
+    given = study.benchmark.model_dump(exclude_unset=True)
+    more = Memory(study.out, Benchmark(**given | {"memory": MEMORY | {"epochs": [1, 3, 4], "only": {}}}), [0])
+    assert [job.name for job in more.missing()] == [
+        "finetune-convnet2-0-3-epochs",
+        "replay-convnet2-30-4-epochs",
+        "memo-convnet2-30-4-epochs",
+        "finetune-convnet2-0-4-epochs",
+    ]
+    other = Memory(study.out, Benchmark(**given | {"memory": MEMORY | {"rates": [1e-6]}}), [0])
+    assert {job.what.lr for job in other.missing()} == {1e-6} and len(other.missing()) == 5
+
+
+def test_a_rate_that_diverges_is_a_trial_that_failed(benchmark, tmp_path):
+    given = benchmark.model_dump(exclude_unset=True)
+    wild = Benchmark(**given | {"memory": MEMORY | {"rates": [1e12]}})
+    study = Memory(tmp_path, wild, [0])
+    content = study.do(study.trials()[0], _Quiet())
+    assert content["last"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"training": {"schedule": "paper"}}, "epochs go with the schedules cpu and budget"),
+        ({"epochs": [3, 1]}, "the smallest first"),
+        ({"epochs": [1, 1, 3]}, "name each number once"),
+        ({"only": {7: ["replay"]}}, "only names 7 epochs"),
+        ({"rates": [0]}, "greater than 0"),
+    ],
+)
+def test_epochs_that_cannot_be_are_refused(benchmark, change, said):
+    with pytest.raises(BenchmarkError, match=said):
+        small_benchmark(data=benchmark.data, memory=MEMORY | change)
+
+
+# What follows
+
+
+def map_of(memo, replay, epochs=(5, 20, 60)):
+    """A result with MEMO's and replay's last accuracies by epochs and seed."""
+    runs, by_epochs = {}, {}
+    for method, table in (("memo", memo), ("replay", replay)):
+        for number, values in zip(epochs, table, strict=True):
+            by_epochs.setdefault(str(number), {})[method] = f"{method}-{number}"
+            runs[f"{method}-{number}"] = [{"last": v, "average": v, "images": 10**6 * number} for v in values]
+    point = {"budget": 2**20, "by_epochs": by_epochs}
+    return {"points": [point], "runs": runs}
+
+
+@pytest.mark.parametrize(
+    "memo, said",
+    [
+        ([[0.1], [0.2], [0.3]], "below after 5 epochs, and still after 60"),
+        ([[0.3], [0.5], [0.7]], "above after 5 epochs, and still after 60"),
+        ([[0.1], [0.2], [0.7]], "the order turns between 20 and 60 epochs"),
+        ([[0.3], [0.2], [0.3]], "the order turns between 5 and 20 epochs"),
+        ([[0.3], [0.2], [0.7]], "the order turns more than once"),
+    ],
+)
+def test_where_the_order_turns_is_said(memo, said):
+    (line,) = turns(map_of(memo, [[0.2], [0.4], [0.6]]))
+    assert line.startswith("1.0 MiB: MEMO less replay by epochs a task: ") and line.endswith(said)
+
+
+def test_differences_are_paired_by_seed():
+    (line,) = turns(map_of([[0.30, 0.50]], [[0.20, 0.40]], epochs=(5,)))
+    assert "+10.0 +- 0.0 after 5" in line
+
+
+def test_pictures_say_who_is_best_and_what_was_not_run():
+    grown = {
+        "finetune": [Grown(5, [0.9], [0.9], 0.1)],
+        "replay": [Grown(5, [0.4, 0.42], [0.5, 0.5], 0.3), Grown(20, [0.5], [0.6], 1.2)],
+        "memo": [Grown(5, [0.2, 0.3], [0.4, 0.4], 0.3), Grown(20, [0.6], [0.65], 1.2)],
+    }
+    alt = figures.over_epochs(grown).alt
+    assert alt.startswith(
+        "Best: replay 41.0 % after 5 epochs, MEMO 60.0 % after 20 epochs. MEMO against replay: the order turns"
+    )
+    assert "after 20" in alt.split("Not run: ")[1].split(".")[0]
+    assert "MEMO, 60.0 %, after 1.2 million images" in figures.over_passes(grown).alt
+    told = figures.winners([(2**20, grown), (2**21, {"replay": grown["replay"]})]).alt
+    assert "1.0 MiB, 20 epochs: MEMO, of 2" in told and told.startswith(
+        "Best after the last task, at these budgets and epochs: MEMO and replay."
+    )
+    assert "2.0 MiB" not in told  # one method alone is no winner
