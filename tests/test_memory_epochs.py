@@ -178,7 +178,8 @@ def test_pictures_say_who_is_best_and_what_was_not_run():
     }
     alt = figures.over_epochs(grown).alt
     assert alt.startswith(
-        "Best: replay 41.0 % after 5 epochs, MEMO 60.0 % after 20 epochs. MEMO against replay: the order turns"
+        "Best: replay 41.0 % after 5 epochs, MEMO 60.0 % after 20 epochs. "
+        "MEMO against replay: the order turns between 5 and 20 epochs. Not run: "
     )
     assert "after 20" in alt.split("Not run: ")[1].split(".")[0]
     assert "MEMO, 60.0 %, after 1.2 million images" in figures.over_passes(grown).alt
