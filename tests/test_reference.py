@@ -32,7 +32,7 @@ def outputs(tmp_path_factory):
         out, benchmark = folder / "small" / f"seed-{seed}", small_benchmark(backbone="own")
         focil.run(benchmark, seed=seed, out=out, data=separable(), backbone=network)
     (folder / "small" / "seed-0" / "figures").mkdir()
-    (folder / "small" / "seed-0" / "figures" / "occupancy.png").write_bytes(b"png")
+    (folder / "small" / "seed-0" / "figures" / "accuracy-curves.png").write_bytes(b"png")
     return folder
 
 
@@ -43,7 +43,7 @@ def test_results_are_copied_with_their_table(outputs, tmp_path):
         kept, whole = (json.loads((folder / run).read_text()) for folder in (tmp_path, outputs))
         assert kept == thinned(whole, whole=seed == 0)
     assert (tmp_path / "small" / "summary.png").exists()
-    assert (tmp_path / "small" / "seed-0" / "figures" / "occupancy.png").exists()
+    assert (tmp_path / "small" / "seed-0" / "figures" / "accuracy-curves.png").exists()
     assert not list(tmp_path.rglob("*.pt"))
     text = (tmp_path / "README.md").read_text()
     accuracies = [result["accuracy"] for result in read_results(outputs / "small")]

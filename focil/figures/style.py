@@ -65,7 +65,7 @@ def png(picture: Picture, optimized: bool = False) -> bytes:
     """The picture as PNG bytes; the same input gives the same bytes. The alternative text travels inside, as
     `Description`.
 
-    256 colours are enough for every picture here and make it three times smaller. optimized: a tenth smaller
+    128 colours are enough for every picture here and make it four times smaller. optimized: a tenth smaller
     still, but slow to write.
     """
     canvas = FigureCanvasAgg(picture.figure)
@@ -74,7 +74,7 @@ def png(picture: Picture, optimized: bool = False) -> bytes:
     pixels = Pixels.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB")
     info, buffer = PngInfo(), io.BytesIO()
     info.add_text("Description", picture.alt)
-    pixels.quantize(256, Pixels.Quantize.MAXCOVERAGE, dither=Pixels.Dither.NONE).save(
+    pixels.quantize(128, Pixels.Quantize.MAXCOVERAGE, dither=Pixels.Dither.NONE).save(
         buffer, "PNG", pnginfo=info, dpi=(DPI, DPI), optimize=optimized
     )
     return buffer.getvalue()

@@ -24,8 +24,11 @@ from focil.runs.results import (
 
 MANY_CLASSES = 50  # from more on, who is taken for whom is kept as a picture only
 MANY_TASKS = 20  # from more on, accuracy task by task is kept of whoever answers first only
-KEPT_FIGURES = ("accuracy-curves.png", "occupancy.png")
-SHOWN = {"cifar100-20": ("batches.png", "competition.png")}  # what the README shows beside them
+KEPT_FIGURE = "accuracy-curves.png"
+SHOWN = {  # what is worth seeing of one benchmark beside it, or is shown by README and docs
+    "digits-5": ("occupancy.png",),
+    "cifar100-20": ("occupancy.png", "batches.png", "competition.png"),
+}
 
 
 class PublishError(FocilError):
@@ -90,7 +93,7 @@ def _publish_study(study: Path, target: Path) -> None:
     for report in (report for reports in result.get("runs", {}).values() for report in reports):
         if len(report.get("confusion", ())) > MANY_CLASSES:  # the picture of it is enough
             del report["confusion"]
-    (target / RESULT).write_text(json.dumps(result) + "\n", encoding="utf-8")
+    _write(result, target)
     for picture in sorted((study / "figures").glob("*.png")):
         shutil.copy2(picture, target / picture.name)
 
@@ -137,9 +140,14 @@ def thinned(result: Mapping, whole: bool) -> dict:
 def _copy_run(run: Path, target: Path) -> None:
     target.mkdir(parents=True)
     result = thinned(read_result(run / RESULT), whole=target.name == "seed-0")
-    (target / RESULT).write_text(json.dumps(result) + "\n", encoding="utf-8")
+    _write(result, target)
     if target.name == "seed-0" and not target.parent.name.endswith("-development"):
         (target / "figures").mkdir()
-        for name in (*KEPT_FIGURES, *SHOWN.get(target.parent.name, ())):
+        for name in (KEPT_FIGURE, *SHOWN.get(target.parent.name, ())):
             if (run / "figures" / name).exists():
                 shutil.copy2(run / "figures" / name, target / "figures" / name)
+
+
+def _write(result: dict, target: Path) -> None:
+    compact = json.dumps(result, separators=(",", ":"))  # a sixth smaller
+    (target / RESULT).write_text(compact + "\n", encoding="utf-8")
