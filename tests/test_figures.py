@@ -221,6 +221,9 @@ def trained(method, tasks=5, seeds=3, apart=0.02):
     return found
 
 
+CLASSES = [f"class {number}" for number in range(200)]
+
+
 def methods(count, tasks=5, seeds=3):
     return {method: trained(method, tasks, seeds) for method in EIGHT[:count]}
 
@@ -263,7 +266,7 @@ def studied(tasks, count):
     yield memory.over_memory(list(over(count, min(tasks, 5))))
     yield memory.counted(methods(count, tasks), 3072)
     if tasks > 1:
-        yield memory.confusion(methods(count, tasks))
+        yield memory.confusion(methods(count, tasks), CLASSES)
         yield layers.blocks({"der": noted(tasks), "memo": noted(tasks)})
         yield layers.similarity({"der": alike(tasks), "memo": alike(tasks)})
         yield layers.experts([alike(tasks, names=[f"stages.{i}.conv.weight" for i in range(20)])] * 2)
@@ -883,8 +886,23 @@ def test_where_methods_have_other_budgets_the_best_is_named_with_its_own():
     assert titles(memory.over_memory(single))[0] == "MEMO is best after the last task, 35.0 %, with 1.00 MiB"
 
 
+def test_who_is_better_without_a_budget_is_named_too():
+    lines = [("replay", [2**20], [[0.5]], [[0.6]]), ("memo", [2**20], [[0.5]], [[0.5]])]
+    finding = titles(memory.over_memory(lines, {"finetune": [0.1], "joint": [0.9], "focil": [0.7, 0.8]}))[0]
+    assert finding == (
+        "replay is best after the last task, 60.0 %, with 1.00 MiB. "
+        "Better without a budget: joint (keeps every image) 90.0 %, FOCIL (keeps none) 75.0 %"
+    )
+
+
+def test_where_several_answer_the_experts_alone_stand_beside():
+    reports = [report | {"alone": {"experts": 0.5, "router": 0.6}} for report in trained("focil", 5, 1)]
+    (title,) = titles(memory.stages({"focil": reports}, [2] * 5))
+    assert title.endswith("% (experts alone 50.0 %)")
+
+
 def test_confusions_say_how_many_old_images_are_answered_as_new():
-    picture = memory.confusion(methods(6))
+    picture = memory.confusion(methods(6), CLASSES)
     finding = "Images of old classes answered as one of the newest task: 90 % with finetune, 40 % with iCaRL"
     assert titles(picture)[:7] == [
         finding,
@@ -900,7 +918,8 @@ def test_confusions_say_how_many_old_images_are_answered_as_new():
     np.testing.assert_allclose(axes[0].images[0].get_array(), 10 * counts)  # 10 images a class, in %
     assert [axis.axison for axis in axes[:8]] == [True] * 6 + [False] * 2
     none = [report | {"confusion": np.eye(10, dtype=int).tolist()} for report in trained("wa")]
-    assert "0 % with WA" in memory.confusion({"replay": trained("replay"), "wa": none}).alt
+    assert [label.get_text() for label in axes[0].get_xticklabels()] == ["class 0", "class 4", "class 9"]
+    assert "0 % with WA" in memory.confusion({"replay": trained("replay"), "wa": none}, CLASSES).alt
 
 
 def test_the_account_counts_every_byte_and_marks_what_is_published():

@@ -243,6 +243,7 @@ def test_the_result_holds_every_method_and_seed(finished):
     )
     assert result["points"][0]["runs"] == NAMES and list(result["runs"]) == list(NAMES.values())
     assert [len(reports) for reports in result["runs"].values()] == [2] * 4
+    assert len(set(result["classes"])) == 6
     assert (result["image_bytes"], result["exemplars_of_a_network"]) == (36, 4 * (SHARED + DEEP) / 36)
 
 

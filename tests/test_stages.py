@@ -105,6 +105,10 @@ def test_the_confusion_is_of_the_last_stage_and_counts_every_image(told):
     assert told[1].confusion == [[1, 1, 1, 0], [0, 1, 0, 1], [1, 0, 2, 1], [0, 0, 0, 1]]
 
 
+def test_where_one_answers_nobody_is_told_alone(told):
+    assert told[1].report()["alone"] == {}
+
+
 def test_memory_is_asked_after_every_task(told):
     assert [stage["counted"]["networks"] for stage in told[1].memory] == [10, 20, 30]
     assert told[1].memory[0]["published"] == {"networks": 10, "exemplars": 63}
@@ -164,3 +168,6 @@ def test_focil_s_stages_are_those_of_a_benchmark(tmp_path):
     _, stages, benchmark, data = online("patches")
     accuracy, report = focil.run(benchmark, seed=0, out=tmp_path, data=data)["accuracy"], stages.report()
     assert report["sample"] == accuracy["sample"] and report["oracle"] == accuracy["oracle"]
+    # Tasks have the same number of test images here, so a mean over tasks is a mean over images.
+    alone = {who: accuracy[f"sample-{who}"]["final_average"] for who in ("experts", "router")}
+    assert report["alone"] == pytest.approx(alone)

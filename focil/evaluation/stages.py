@@ -36,23 +36,34 @@ class Stages:
         self.accuracy: list[float] = []  # over all classes seen, every test image the same weight
         self.memory: list[dict] = []
         self.confusion: list[list[int]] = []
+        self.alone: dict[str, float] = {}  # of the last stage: who answers -> accuracy, where several do
 
     def after(self, method: Learner) -> None:
         """Score the test images of the tasks learned so far."""
         tasks, position = self.stream.test_task(), self.stream.test_position()
         seen = np.flatnonzero(tasks < method.done)
-        evidence = self._evidence(method, seen)
+        everyone = self._evidence(method, seen)
+        evidence = protocols.all_together(everyone)
         task, true = tasks[seen], position[seen]
         firsts = np.cumsum([0, *map(len, self.stream.order)])  # position of each task's first class
+
+        def position_of(answer: protocols.Answers) -> np.ndarray:
+            return firsts[answer[0]] + answer[1]
+
         answers = {}
-        for protocol, (chosen, label) in {
+        for protocol, answer in {
             "sample": protocols.sample(evidence),
             "oracle": protocols.oracle(evidence, task),
         }.items():
-            answers[protocol] = firsts[chosen] + label
+            answers[protocol] = position_of(answer)
             correct = answers[protocol] == true
             self.rows[protocol].append([float(correct[task == t].mean()) for t in range(method.done)])
         self.accuracy.append(float((answers["sample"] == true).mean()))
+        self.alone = {
+            who: float((position_of(protocols.sample(said)) == true).mean())
+            for who, said in everyone.items()
+            if len(everyone) > 1 and said is not evidence
+        }
         self.memory.append({"counted": method.memory(), "published": method.published_memory()})
         count = int(firsts[method.done])
         pairs = np.bincount(true * count + answers["sample"], minlength=count * count)
@@ -76,7 +87,8 @@ class Stages:
         """Everything as plain values.
 
         last, average: accuracy over all classes seen, after the last task and on average over tasks. stored:
-        images kept at the end, by the published account.
+        images kept at the end, by the published account. alone: last accuracy of each who answers, where
+        several do.
         """
         sizes = np.bincount(self.stream.test_task()).tolist()
         found = {protocol: metrics.summarise(rows, sizes) for protocol, rows in self.rows.items()}
@@ -86,14 +98,16 @@ class Stages:
             "average": float(np.mean(self.accuracy)),
             "memory": self.memory,
             "confusion": self.confusion,
+            "alone": self.alone,
             "new": len(self.stream.order[-1]),
             "stored": self.memory[-1]["published"]["exemplars"] // self.stream.data.x_train[0].nbytes,
         }
 
-    def _evidence(self, method: Learner, rows: np.ndarray) -> Evidence:
-        """What the method answers by, on test images by their positions."""
+    def _evidence(self, method: Learner, rows: np.ndarray) -> dict[str, Evidence]:
+        """What everyone says of test images, given by their positions."""
         images = self.stream.test[torch.as_tensor(rows, device=self.stream.device)]
-        parts = [
-            protocols.all_together(method.evidence(self.stream.prepare(part))) for part in images.split(CHUNK)
-        ]
-        return Evidence(*map(np.concatenate, zip(*parts, strict=True)))
+        parts = [method.evidence(self.stream.prepare(part)) for part in images.split(CHUNK)]
+        return {
+            who: Evidence(*map(np.concatenate, zip(*(part[who] for part in parts), strict=True)))
+            for who in parts[0]
+        }

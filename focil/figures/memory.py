@@ -58,7 +58,7 @@ def stages(runs: Runs, sizes: Sequence[int]) -> style.Picture:
     parts.title(
         axis,
         "After the last task: "
-        + ", ".join(f"{TITLES[m]} {words.in_percent(*last[m], sign='±')} %" for m in ranked),
+        + ", ".join(f"{TITLES[m]} {words.in_percent(*last[m], sign='±')} %{_alone(runs[m])}" for m in ranked),
     )
     text = "; ".join(
         f"{TITLES[m]}: " + ", ".join(f"{100 * v:.0f}" for v in runs[m][0]["stages"]) for m in runs
@@ -70,13 +70,23 @@ def stages(runs: Runs, sizes: Sequence[int]) -> style.Picture:
     )
 
 
+def _alone(reports: Sequence[Mapping]) -> str:
+    """What the experts reach alone, where several answer."""
+    if "experts" not in reports[0].get("alone", ()):
+        return ""
+    mean, _ = metrics.mean_interval([report["alone"]["experts"] for report in reports])
+    return f" (experts alone {words.in_percent(mean)} %)"
+
+
 @style.styled
 def over_memory(
     lines: Sequence[tuple[str, Sequence[float], Sequence[Sequence[float]], Sequence[Sequence[float]]]],
+    others: Mapping[str, Sequence[float]] = {},
 ) -> style.Picture:
     """Average and last accuracy against bytes, by the published account.
 
-    lines: (method, bytes, average and last by point and seed).
+    lines: (method, bytes, average and last by point and seed). others: last accuracy by seed of methods
+    without a budget, which the title must not forget.
     """
     figure, axes = style.panels(1, 2, 3.6, sharey=True)
     for axis, which, what in ((axes[0], 2, "average"), (axes[1], 3, "last")):
@@ -98,7 +108,7 @@ def over_memory(
         axis.set_axisbelow(True)
     axes[0].set_ylabel("accuracy (%)")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(lines))
-    finding = _memory_finding(lines)
+    finding = _memory_finding(lines) + _better_without(lines, others)
     parts.headline(axes[0], finding)
     text = "; ".join(
         f"{TITLES[m]}: "
@@ -114,10 +124,10 @@ def over_memory(
 
 
 @style.styled
-def confusion(runs: Runs) -> style.Picture:
+def confusion(runs: Runs, classes: Sequence[str]) -> style.Picture:
     """Which class is answered for which, of the first seed.
 
-    One heatmap a method, rows are true classes in the order they came.
+    One heatmap a method, rows are true classes in the order they came. classes: their names in this order.
     """
     columns = min(4, len(runs))
     rows = -(-len(runs) // columns)
@@ -131,8 +141,9 @@ def confusion(runs: Runs) -> style.Picture:
         late[method] = counts[:-new, -new:].sum() / counts[:-new].sum()
         axis.set_title(f"{TITLES[method]}: {parts.percent(late[method])}")
         ticks = np.linspace(0, len(counts) - 1, 3).astype(int)
-        axis.set_xticks(ticks, ticks + 1)
-        axis.set_yticks(ticks, ticks + 1)
+        names = [classes[tick] for tick in ticks]
+        axis.set_xticks(ticks, names)
+        axis.set_yticks(ticks, names)
         axis.set_xlabel("answered class")
     for axis in axes[len(runs) :]:
         axis.set_axis_off()
@@ -237,6 +248,18 @@ def _memory_finding(lines: Sequence[tuple]) -> str:
         f"{TITLES[best]} is best after the last task, {100 * ends[best][1]:.1f} %, with "
         f"{ends[best][0] / account.MIB:.2f} MiB"
     )
+
+
+def _better_without(lines: Sequence[tuple], others: Mapping[str, Sequence[float]]) -> str:
+    """Who is better than all that have a budget, and what it keeps."""
+    best = max(np.mean(values) for line in lines for values in line[3])
+    kept = {"joint": " (keeps every image)", "focil": " (keeps none)"}
+    better = [
+        f"{TITLES[method]}{kept.get(method, '')} {100 * np.mean(last):.1f} %"
+        for method, last in others.items()
+        if np.mean(last) > best
+    ]
+    return f". Better without a budget: {', '.join(better)}" if better else ""
 
 
 def _megabytes(size: float) -> str:

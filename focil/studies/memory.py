@@ -164,11 +164,13 @@ class Memory(Study):
             *_, point["runs"] = (runs for runs in by_epochs.values() if len(runs) == most)
             if self.benchmark.memory.epochs:
                 point["by_epochs"] = by_epochs
+        order = order_of(self.benchmark, self.data, self.seeds[0])
         image, whole = self._image_bytes, self._costs(self.benchmark.memory.network).size.whole
         about = {
             "image_bytes": image,
             "exemplars_of_a_network": account.in_exemplars(account.FLOAT * whole, image),
             "sizes": self.sizes,
+            "classes": [self.data.classes[label] for task in order for label in task],  # of the first seed
         }
         if self.benchmark.memory.rates:
             about |= {"trials": self.tried(), "chosen": self.chosen()}

@@ -46,13 +46,15 @@ def arm_lines(result: dict) -> list[str]:
 def run_lines(result: dict) -> list[str]:
     """One line a training of the study of memory.
 
-    Last and average accuracy by `sample`, and last by `oracle`.
+    Last and average accuracy by `sample`, and last by `oracle`; where several answer, also each alone.
     """
     lines = []
     for name, reports in result["runs"].items():
         found = {which: _over_seeds([report[which] for report in reports]) for which in ("last", "average")}
         found["oracle"] = _over_seeds([report["oracle"]["final_average"] for report in reports])
         text = ", ".join(f"{which} {value} %" for which, value in found.items())
+        for who in reports[0].get("alone", ()):
+            text += f", {who} alone {_over_seeds([report['alone'][who] for report in reports])} %"
         lines.append(f"  {name:24} {text}, stored {reports[0]['stored']:5}, n = {len(reports)}")
     return lines
 

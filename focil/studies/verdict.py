@@ -26,6 +26,15 @@ def curves(result: dict) -> Iterator[tuple[str, list[float], list[list[float]], 
             yield method, used, average, last
 
 
+def without_budget(result: dict) -> dict[str, list[float]]:
+    """Method -> last accuracy of each seed, for those whose accuracy depends on no budget."""
+    return {
+        method: [report["last"] for report in result["runs"][name]]
+        for method, name in result["points"][0]["runs"].items()
+        if not has_budget(method)
+    }
+
+
 def areas(result: dict) -> Iterator[str]:
     """The area under average and last accuracy over MiB, a line a method.
 
