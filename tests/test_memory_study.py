@@ -18,6 +18,7 @@ from focil.runs.results import shortened
 from focil.studies.memory import Memory
 from focil.studies.study import Job, StudyError
 from focil.studies.training import Setting
+from focil.studies.verdict import likeness
 
 TRAINING = {"cpu_epochs": 3, "batch_size": 20, "lr": 0.05, "aligning": "shrink"}
 ONLINE = {"sparsities": [0.5, 0.8], "learning_rates": [0.02, 0.1], "first_rung": 2, "router": "none"}
@@ -305,6 +306,17 @@ def test_blocks_and_their_likeness_are_noted(finished):
                 and (np.array(matrix) <= 1 + 1e-6).all()
             )
     assert finished[2]["runs"][NAMES["focil"]][0]["layers"] == []
+
+
+def test_networks_that_learned_nothing_stand_beside_as_a_control(finished):
+    result = finished[2]
+    untrained = result["untrained"]["convnet2"]
+    assert list(untrained) == ["block1", "block2", "pool"] and all(0 < v < 1 for v in untrained.values())
+    lines = list(likeness(result))
+    matrices = np.array([report["cka"]["block2"] for report in result["runs"][NAMES["memo"]]])
+    between = matrices[:, ~np.eye(3, dtype=bool)].mean()
+    assert lines[0].startswith("memo-convnet2-30: block1 ") and f"block2 {between:.2f}" in lines[0]
+    assert lines[1].startswith("convnet2, untrained, other seeds: block1 ") and len(lines) == 2
 
 
 def test_a_training_is_the_same_in_a_process_of_its_own(finished, tmp_path):

@@ -94,6 +94,17 @@ def gram(activations: Tensor) -> Tensor:
     return (flat @ flat.T).float()
 
 
+def grams(blocks: Mapping[str, nn.Module], images: Tensor) -> dict[str, Tensor]:
+    """Block -> `gram` of what the blocks, one after the other, make of normalised images (N, C, H, W), as at
+    test time."""
+    hidden, found = images, {}
+    with torch.no_grad():
+        for name, block in blocks.items():
+            hidden = block.eval()(hidden)
+            found[name] = gram(hidden).cpu()
+    return found
+
+
 def cka(one: Tensor, other: Tensor) -> float:
     """Linear CKA of two representations of the same images, from their `gram` matrices: 1 for equal up to
     rotation and scale.

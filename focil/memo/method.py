@@ -18,7 +18,7 @@ from focil.data.stream import Stream, Task
 from focil.memo import split
 from focil.memo.account import Growth
 from focil.memo.exemplars import ExemplarError, Exemplars
-from focil.memo.layers import Watch, gram
+from focil.memo.layers import Watch, grams
 from focil.memo.networks import SingleNet, align
 from focil.memo.schedule import OfflineOptions, schedule
 from focil.search import DivergedError
@@ -249,13 +249,7 @@ class Offline:
         return self._in_chunks(self.net.features, self.stream.prepare(images))
 
     def _grams(self) -> dict[str, Tensor]:
-        hidden, found = self.stream.spread_test_images(PROBES), {}
-        self.net.eval()
-        with torch.no_grad():
-            for name, block in self.net.newest_blocks().items():
-                hidden = block(hidden)
-                found[name] = gram(hidden).cpu()
-        return found
+        return grams(self.net.newest_blocks(), self.stream.spread_test_images(PROBES))
 
     def _in_chunks(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         self.net.eval()

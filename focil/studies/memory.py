@@ -172,6 +172,12 @@ class Memory(Study):
             "sizes": self.sizes,
             "classes": [self.data.classes[label] for task in order for label in task],  # of the first seed
         }
+        about["untrained"] = {
+            point.network: training.untrained_likeness(
+                self.benchmark, self.data, point.network, len(self.sizes)
+            )
+            for point in self.benchmark.memory.points
+        }
         if self.benchmark.memory.rates:
             about |= {"trials": self.tried(), "chosen": self.chosen()}
         return self.write(about | {"points": points, "runs": shortened(found)})

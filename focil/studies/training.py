@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,8 +18,8 @@ from focil.data.datasets import Dataset
 from focil.data.stream import Augmentation, Stream, Task
 from focil.engine.worker import Progress
 from focil.evaluation.stages import Stages
-from focil.memo import layers
-from focil.memo.method import Offline
+from focil.memo import layers, split
+from focil.memo.method import PROBES, Offline
 from focil.memo.schedule import OfflineOptions, schedule
 from focil.memo.table import OFFLINE, ONLINE
 from focil.router.routed import kind_of
@@ -133,6 +134,21 @@ def train(study: Study, job: Job, progress: Progress) -> dict:
     cka = {name: layers.cka_matrix(grams[name] for grams in method.grams) for name in method.grams[0]}
     about = {"layers": method.report, "seconds": checkpoint.seconds, "images": checkpoint.images, "cka": cka}
     return job.what._asdict() | stages.report() | about
+
+
+def untrained_likeness(benchmark: Benchmark, data: Dataset, network: str, count: int) -> dict[str, float]:
+    """Block -> mean CKA between `count` networks of different seeds that learned nothing, on the images that
+    trained ones are compared by: what likeness says by itself."""
+    stream = Stream(data, order_of(benchmark, data, 0), 0)
+    images = stream.spread_test_images(PROBES)
+    grams = [
+        layers.grams(
+            dict(split.build(network, data.image_shape, seed, "").specialised.named_children()), images
+        )
+        for seed in range(count)
+    ]
+    matrices = {name: np.array(layers.cka_matrix(found[name] for found in grams)) for name in grams[0]}
+    return {name: float(matrix[np.triu_indices(count, 1)].mean()) for name, matrix in matrices.items()}
 
 
 def try_rate(study: Study, job: Job, tasks: int, progress: Progress) -> float:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from focil.base import words
 from focil.evaluation.metrics import mean_interval
 from focil.memo import account
@@ -115,6 +117,31 @@ def turns(result: dict) -> Iterator[str]:
                 )
                 where = "equal exemplars" if point["budget"] is None else _mib(point["budget"])
                 yield f"{where}: {TITLES[method]} less replay by epochs a task: {told}: {turn(gaps)}"
+
+
+def likeness(result: dict) -> Iterator[str]:
+    """How alike networks of different tasks see, by block and training, beside networks that learned
+    nothing."""
+    for point in result["points"]:
+        told = list(point.get("by_epochs", {"": point["runs"]}).items())
+        for method in ("der", "memo"):
+            for epochs, name in ((epochs, runs[method]) for epochs, runs in told if method in runs):
+                reports = result["runs"][name]
+                found = {block: _mean_between(reports, block) for block in reports[0]["cka"]}
+                after = f" after {epochs} epochs" if epochs else ""
+                yield f"{name}{after}: {_by_block(found)}"
+    for network, found in result["untrained"].items():
+        yield f"{network}, untrained, other seeds: {_by_block(found)}"
+
+
+def _mean_between(reports: list[dict], block: str) -> float:
+    """Mean CKA between different tasks, over seeds."""
+    matrices = np.array([report["cka"][block] for report in reports])
+    return float(matrices[:, ~np.eye(matrices.shape[1], dtype=bool)].mean())
+
+
+def _by_block(found: dict[str, float]) -> str:
+    return ", ".join(f"{block} {value:.2f}" for block, value in found.items())
 
 
 def gaps_to(mine: list[Grown], other: list[Grown]) -> Iterator[tuple[int, float, float | None]]:
