@@ -25,7 +25,7 @@ from focil.runs.results import (
 MANY_CLASSES = 50  # from more on, who is taken for whom is kept as a picture only
 MANY_TASKS = 20  # from more on, accuracy task by task is kept of whoever answers first only
 KEPT_FIGURES = ("accuracy-curves.png", "occupancy.png")
-SHOWN = {"cifar100-20": ("batches.png", "competition.png")}  # what the README shows beside them
+SHOWN = {"cifar100-20": ("batches.png", "competition.png")}  # what docs/results.md shows beside them
 
 
 class PublishError(FocilError):
