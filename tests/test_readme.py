@@ -112,6 +112,14 @@ def test_the_commands_they_name_exist():
         assert set(re.findall(r"(?:`|^    )make ([a-z]+)", text, re.MULTILINE)) <= targets, page
 
 
+def test_the_files_that_docs_name_are_there():
+    written = {"params/mine.yaml"}  # by whoever follows the page
+    for page in PAGES:
+        if page != "CONTRIBUTING.md":  # has a test of its own
+            named = set(re.findall(r"`((?:focil|tests|params|notebooks|docs)/[\w/.-]*)`", PAGES[page]))
+            assert all((ROOT / name).exists() for name in named - written), page
+
+
 def test_the_runs_they_name_have_params():
     for page, text in PAGES.items():
         named = re.findall(
