@@ -72,6 +72,13 @@ def test_sentences_are_told_apart_and_counted():
     assert words("a / b, `focil run x.yaml` - 98.4 +- 0.6 %") == 7
 
 
+def test_lines_of_code_fit_a_page():
+    """At a width of 900 pixels a longer one is cut off; the format of CONTRIBUTING's is ruff's."""
+    for page in (ROOT / "README.md", *ROOT.glob("docs/*.md")):
+        blocks = [node["raw"] for node in PARSED(_markdown(page)) if node["type"] == "block_code"]
+        assert max(map(len, "\n".join(blocks).splitlines()), default=0) <= 95, page.name
+
+
 def test_each_page_begins_with_what_it_answers():
     for page in ROOT.glob("docs/*.md"):
         first = next(block for block in page.read_text(encoding="utf-8").split("\n\n") if block[0] != "#")
