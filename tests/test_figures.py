@@ -130,7 +130,7 @@ def searched(tasks):
     ] * tasks
 
 
-# What shortcuts add to the accuracy as each code answers: from ours, in the release. By oracle it is half as
+# What shortcuts add to the accuracy as each code answers: to ours, in the release. By oracle it is half as
 # much.
 WORTH = {"R1": (0.463, 0.0), "R2": (0.021, -0.104), "R3": (-0.5, 0.306), "R4": (-0.004, 0.0)}
 CHANGES = list(WORTH.values()) + [(0.1, -0.1)] * 6
@@ -704,9 +704,9 @@ def test_worth_leads_with_what_matters_most_and_its_numbers():
     picture = audit.worth(worths(WORTH), ["R3", "R1", "R2"], IDLE, 5)
     assert titles(picture) == [
         (
-            "What matters most in both codes, in points: R3 learning rate x 0.01 (-50 from ours, +31 in the "
-            "release); R1 labels choose the expert (+46 from ours, +0 in the release); R2 20 trials, many "
-            "passes (+2 from ours, -10 in the release)"
+            "What matters in both codes, by the smaller effect (points in ours, in the release): R3 learning "
+            "rate x 0.01 (-50, +31); R1 labels choose the expert (+46, +0); R2 20 trials, many passes (+2, "
+            "-10)"
         ),
         "as each code answers",
         "oracle: the task is given",
@@ -741,7 +741,7 @@ def test_worth_draws_both_bases_of_each_shortcut_beside_its_name():
 def test_one_seed_of_an_audit_has_no_interval():
     picture = audit.worth(worths(WORTH, half=None), ["R1"], {}, 1)
     assert "±" not in picture.alt and "over 1 seed, paired" in picture.alt
-    assert "R1 switched on from ours, as each code answers: +46.3;" in picture.alt
+    assert "R1 switched on in ours, as each code answers: +46.3;" in picture.alt
     single = audit.levels(codes(["R1"], seeds=1))
     assert "±" not in single.alt and "release - R1: 80.0 % by probe-labelled, 90.0 % by oracle" in single.alt
     for each in (picture, single):

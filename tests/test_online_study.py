@@ -379,8 +379,8 @@ def test_the_first_title_says_who_is_best_at_which_bytes_also_where_it_is_not_ou
         "sample",
     )
     assert picture.alt.startswith(
-        "One image alone, the best at a given memory: from 2 kB NCM, 40 %; from 5 MB FOCIL, both, 70 % "
-        "with 6 MB; from 50 MB SCR, 80 %."
+        "One image alone: no method with fewer bytes is better than NCM (40 % with 2 kB), FOCIL, both (70 % "
+        "with 6 MB), SCR (80 % with 50 MB)."
     )
 
 

@@ -1,4 +1,4 @@
-"""Publishing: copies, the table, and that the repository's own published numbers are what its README says."""
+"""Publishing: copies, the table, and that the documents say what the repository's own results say."""
 
 import json
 import re
@@ -12,13 +12,16 @@ from torch import nn
 
 import focil
 from focil.__main__ import main
-from focil.evaluation.published import PUBLISHED
+from focil.evaluation.published import PUBLISHED, Published
+from focil.figures import style
 from focil.reports.reference import PublishError, publish, thinned
 from focil.reports.reference_tables import answerer_rows, effect_rows, memory_rows, online_rows
 from focil.runs.results import read_results, shortened
+from focil.studies.audit.audit import leading
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "outputs" / "reference"
+BYTES = {"cifar100": 3 * 32 * 32, "tiny-imagenet": 3 * 64 * 64}  # of an image that others store
 
 
 def network(image_shape):
@@ -117,11 +120,15 @@ def test_the_command_line_publishes_and_refuses_what_is_not_there(outputs, capsy
         publish(outputs, outputs / "elsewhere", ["absent"])
 
 
-def test_the_readme_says_what_the_reference_results_say():
-    rows = re.findall(r"^\| `([a-z0-9-]+)` \|(.*)\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+def document(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_the_results_page_says_what_the_reference_results_say():
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \|(.*)\|$", document("results"), re.MULTILINE)
     cells = [(name, *(cell.strip().strip("*") for cell in row.split("|"))) for name, row in rows]
-    # The table of protocols has fewer columns.
-    said = {row for row in cells if len(row) == 7 and not row[2].startswith("_")}
+    # The tables of protocols and of others have fewer columns.
+    said = {row for row in cells if len(row) == 7}
     published = [
         path.name
         for path in REFERENCE.iterdir()
@@ -132,8 +139,8 @@ def test_the_readme_says_what_the_reference_results_say():
     assert said == {(name, str(count), *row) for name, count, rows in told for row in rows}
 
 
-def test_the_readme_says_what_the_audits_found():
-    rows = re.findall(r"^\| (R\d+) \|([^|]*)\|(.*)\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+def test_the_audit_page_says_what_the_audits_found():
+    rows = re.findall(r"^\| (R\d+) \|([^|]*)\|(.*)\|$", document("audit"), re.MULTILINE)
     said = {
         number: (name.strip(), [cell.strip() for cell in cells.split("|")])
         for number, name, cells in rows
@@ -147,11 +154,22 @@ def test_the_readme_says_what_the_audits_found():
     assert said == found and len(said) == 10
 
 
-def test_the_readme_says_what_the_studies_of_equal_memory_found():
-    section = (ROOT / "README.md").read_text().split("## A model or exemplars")[1].split("\n## ")[0]
+def test_text_and_figures_of_the_audits_rank_by_the_same_rule():
+    rows = re.findall(r"^\| ([^|]+) \| (R\d+) \| (R\d+) \| (R\d+) \|$", document("audit"), re.MULTILINE)
+    said = {data.split(",")[0].lower().replace("-", ""): ranked for data, *ranked in rows}
+    assert said.keys() == {"digits", "mnist", "cifar100"}
+    for data, ranked in said.items():
+        folder = REFERENCE / f"audit-{data}"
+        result = json.loads((folder / "result.json").read_text())
+        assert ranked == leading(result["effects"]) == result["leading"]
+        title = style.alt_of(folder / "worth.png").split(". ")[0]
+        assert re.findall(r"(R\d+) ", title) == ranked
+
+
+def test_the_memory_page_says_what_the_studies_of_equal_memory_found():
     tables = [
         [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in table.splitlines()[2:]]
-        for table in re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)
+        for table in re.findall(r"(?:^\|.*\n)+", document("memory"), re.MULTILINE)
     ]
     digits, cifar100 = (
         memory_rows(json.loads((REFERENCE / name / "result.json").read_text()))
@@ -161,7 +179,7 @@ def test_the_readme_says_what_the_studies_of_equal_memory_found():
 
 
 def test_the_documents_say_what_the_studies_of_online_methods_found():
-    text = (ROOT / "docs" / "online.md").read_text()
+    text = document("online")
     table = r"### `(online-[a-z0-9-]+)`.*?\n\|[^\n]*\n\|[-|]*\n((?:\|[^\n]*\n)+)"
     tables = {
         name: {tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines.splitlines()}
@@ -173,16 +191,32 @@ def test_the_documents_say_what_the_studies_of_online_methods_found():
     }
 
 
-def test_the_readme_says_what_others_published():
-    row = r"^\| `([a-z0-9-]+)` \|[^|]*\| _(.*?)_ \|(.*)\|$"
-    said: dict[str, set] = {}
-    for name, who, cells in re.findall(row, (ROOT / "README.md").read_text(), re.MULTILINE):
-        (value,) = re.findall(r"\d+\.\d", re.sub(r"\+- \d+\.\d", "", cells.rsplit("|", 1)[0]))
-        said.setdefault(name, set()).add((who, float(value)))
-    assert said.keys() == PUBLISHED.keys() & {path.name for path in REFERENCE.iterdir()}
-    for name, rows in said.items():
-        assert rows == {(entry.name_and_memory, entry.accuracy) for entry in PUBLISHED[name]}, name
-    assert all(entry.name.endswith("†") != entry.read for group in PUBLISHED.values() for entry in group)
+def test_the_results_page_says_what_others_published():
+    row = r"^\| (`[^|]*`) \| ([^|]*) \| `([a-z-]+)` \| ([^|]*) \| ([^|]*) \|$"
+    said = {(tuple(re.findall("`(.*?)`", names)), *cells) for names, *cells in _rows(row)}
+    shown: dict[Published, tuple[str, ...]] = {}
+    for name, entries in PUBLISHED.items():
+        for entry in entries:
+            shown[entry] = (*shown.get(entry, ()), name)
+    assert said == {
+        (names, entry.name, entry.protocol, _accuracy(entry), _stored(entry, names[0]))
+        for entry, names in shown.items()
+    }
+    assert all(entry.name.endswith("†") != entry.read for entry in shown)
+
+
+def _rows(pattern: str) -> list[tuple[str, ...]]:
+    return re.findall(pattern, document("results"), re.MULTILINE)
+
+
+def _accuracy(entry: Published) -> str:
+    return f"{entry.accuracy:.1f}" + ("" if entry.half is None else f" +- {entry.half:.1f}")
+
+
+def _stored(entry: Published, name: str) -> str:
+    if not entry.stored:
+        return "not stated" if entry.stored is None else "0"
+    return f"{entry.stored} ({entry.stored * BYTES[name.rpartition('-')[0]] / 1e6:.1f} MB)"
 
 
 def test_published_results_are_honest_about_themselves():

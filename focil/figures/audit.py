@@ -11,7 +11,7 @@ from focil.figures import parts, style
 from focil.runs.sections import SHORTCUTS
 from focil.studies.audit.shortcuts import DESCRIBED
 
-BASES = {"ours": "switched on from ours", "release": "as it is, over switched off from the release"}
+BASES = {"ours": "switched on in ours", "release": "loss when removed from the release"}
 MEASURES = {"answered": "as each code answers", "oracle": "oracle: the task is given"}
 Effect = Mapping[
     str, str | float | None
@@ -22,11 +22,11 @@ Effect = Mapping[
 def worth(
     effects: Sequence[Effect], leading: Sequence[str], idle: Mapping[str, str], seeds: int
 ) -> style.Picture:
-    """Points of final average accuracy that each shortcut adds: from ours and in the release, as each answers
-    and by `oracle`.
+    """Points of final average accuracy that each shortcut adds to ours and that the release loses without it,
+    as each answers and by `oracle`.
 
-    leading: the shortcuts that matter most, named in the title. idle: shortcuts that cannot act here, and
-    why.
+    leading: the shortcuts that matter most, named in the title in this order. idle: shortcuts that cannot act
+    here, and why.
     """
     shortcuts = [s for s in SHORTCUTS if any(effect["shortcut"] == s for effect in effects)]
     figure, axes = style.panels(1, 2, 1.6 + 0.33 * len(shortcuts), sharey=True)
@@ -49,7 +49,7 @@ def worth(
 
 
 def draw_worth(axis: Axes, effects: Sequence[Effect], shortcuts: Sequence[str]) -> Axes:
-    """One row a shortcut: what it adds, from ours (filled) and in the release (hollow), with intervals."""
+    """One row a shortcut: what it adds to ours (filled), what the release loses without it (hollow)."""
     axis.axvline(0, color=style.MUTED, lw=0.8)
     for index, (base, label) in enumerate(BASES.items()):
         rows = [effect for effect in effects if effect["base"] == base]
@@ -173,12 +173,11 @@ def points(effect: Effect) -> str:
 def _finding(effects: Sequence[Effect], leading: Sequence[str]) -> str:
     def both(shortcut: str) -> str:
         found = {e["base"]: e for e in effects if e["shortcut"] == shortcut and e["measure"] == "answered"}
-        return (
-            f"{shortcut} {DESCRIBED[shortcut].name} ({100 * found['ours']['mean']:+.0f} from ours, "
-            f"{100 * found['release']['mean']:+.0f} in the release)"
-        )
+        ours, release = (f"{100 * found[base]['mean']:+.0f}" for base in BASES)
+        return f"{shortcut} {DESCRIBED[shortcut].name} ({ours}, {release})"
 
-    return "What matters most in both codes, in points: " + "; ".join(both(shortcut) for shortcut in leading)
+    ranked = "; ".join(both(shortcut) for shortcut in leading)
+    return f"What matters in both codes, by the smaller effect (points in ours, in the release): {ranked}"
 
 
 def _interval(reports: Sequence[Mapping], measure: str) -> tuple[float, float | None]:

@@ -30,7 +30,9 @@ def over_bytes(points: Sequence[Point], protocol: str) -> style.Picture:
     figure, (axis,) = style.panels(1, 1, 5.4)
     draw_over_bytes(axis, found)
     axis.set_ylabel(f"final average accuracy (%),\n{PROTOCOLS[protocol]}")
-    finding = f"{PROTOCOLS[protocol].capitalize()}, the best at a given memory: {_best_at(found)}"
+    finding = (
+        f"{PROTOCOLS[protocol].capitalize()}: no method with fewer bytes is better than {_best_at(found)}"
+    )
     parts.title(axis, finding)
     text = "; ".join(
         f"{who} "
@@ -84,6 +86,8 @@ def _name_ends(axis: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
             fontsize=8,
             va="center",
             color=style.INK,
+            zorder=4,
+            bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.6},  # a name stays legible on a line
             arrowprops={
                 "arrowstyle": "-",
                 "color": color,
@@ -209,18 +213,15 @@ def _look(index: int, who: str) -> dict:
 
 
 def _best_at(points: Sequence[Point]) -> str:
-    """Who is best at which bytes, from few to many: only those that beat all with fewer bytes."""
+    """Who beats all with fewer bytes, from few to many, at its largest such memory in a row."""
     steps: list[Point] = []
     for point in sorted(points, key=lambda point: (point["bytes"], -point["accuracy"])):
         if not steps or point["accuracy"] > steps[-1]["accuracy"]:
             if steps and steps[-1]["who"] == point["who"]:
-                steps[-1] = {**point, "from": steps[-1]["from"]}
-            else:
-                steps.append({**point, "from": point["bytes"]})
-    return "; ".join(
-        f"from {_megabytes(step['from'])} {step['who']}, {_percent(step['accuracy'])}"
-        + ("" if step["from"] == step["bytes"] else f" with {_megabytes(step['bytes'])}")
-        for step in steps
+                steps.pop()
+            steps.append(point)
+    return ", ".join(
+        f"{step['who']} ({_percent(step['accuracy'])} with {_megabytes(step['bytes'])})" for step in steps
     )
 
 

@@ -25,7 +25,7 @@ from focil.runs.results import (
 MANY_CLASSES = 50  # from more on, who is taken for whom is kept as a picture only
 MANY_TASKS = 20  # from more on, accuracy task by task is kept of whoever answers first only
 KEPT_FIGURE = "accuracy-curves.png"
-SHOWN = {  # what is worth seeing of one benchmark beside it, or is shown by README and docs
+SHOWN = {  # what is worth seeing of one benchmark beside it, or is shown by docs/results.md
     "digits-5": ("occupancy.png",),
     "cifar100-20": ("occupancy.png", "batches.png", "competition.png"),
 }

@@ -10,6 +10,7 @@ from focil.evaluation.metrics import mean_interval
 from focil.figures import style
 from focil.memo.account import MIB
 from focil.memo.table import TITLES
+from focil.online.table import TITLES as ONLINE_TITLES
 from focil.runs.online import differences, over_seeds, points
 from focil.runs.params import Benchmark
 from focil.runs.results import RESULT, answerer_bytes, read_result, read_results, summary
@@ -20,10 +21,12 @@ from focil.studies.tables import arm_lines, method_lines
 
 HEAD = """# Reference results
 
+This page answers: which command gave which published number?
+
 Written by `python -m focil publish`, from runs of the commands below. Final average accuracy in %: mean and
-95 % t interval over n seeds. Each `result.json` holds the whole configuration, every number of the table, of
-one seed those behind its figures, and where it comes from (versions, commit, machine, threads, checksum of
-the data).
+95 % t interval over n seeds. Each `result.json` holds the whole configuration and every number of the table.
+It says where they come from: versions, commit, machine, threads, and the checksum of the data. Of one
+seed, it also holds the numbers behind its figures.
 """
 
 
@@ -62,10 +65,13 @@ def _study_section(result: dict) -> str:
 
 def _audit_text(result: dict) -> str:
     head = (
-        "What each shortcut of the released code adds to the final average accuracy, in points, paired by "
-        "seed."
+        "Points of final average accuracy, paired by seed. Added to ours: the shortcut is switched on in our "
+        "code.\nLost from the release: what the release loses when the shortcut is removed."
     )
-    columns = "| | shortcut | from ours | in the release | from ours, oracle | in the release, oracle |"
+    columns = (
+        "| | shortcut | added to ours | lost from the release | added to ours, oracle "
+        "| lost from the release, oracle |"
+    )
     rows = _rows(effect_rows(result))
     return f"{head}\n\n{columns}\n|---|---|---|---|---|---|\n{rows}\n\n{_indented(arm_lines(result))}\n"
 
@@ -83,14 +89,14 @@ def _layers_text(result: dict) -> str:
 def _online_text(result: dict) -> str:
     columns = "| method | images stored | sample | oracle | ours less it | MB | passes | n |"
     rows = _rows(online_rows(result))
-    tried = [
-        f"{method}: {', '.join(f'{name} {value:g}' for name, value in options.items())}"
+    chosen = [
+        (ONLINE_TITLES[method], ", ".join(f"{name} {value:g}" for name, value in options.items()))
         for method, options in result["chosen"].items()
         if options
     ]
     return (
-        f"{columns}\n|---|---|---|---|---|---|---|---|\n{rows}\n\nChosen on the development split: "
-        f"{'; '.join(tried)}.\n"
+        f"{columns}\n|---|---|---|---|---|---|---|---|\n{rows}\n\n"
+        f"| method | chosen on the development split |\n|---|---|\n{_rows(chosen)}\n"
     )
 
 
@@ -140,7 +146,8 @@ def online_rows(result: dict) -> list[tuple[str, ...]]:
 
 
 def effect_rows(result: dict) -> list[tuple[str, ...]]:
-    """One row for each shortcut of an audit: number, name, and what it adds from ours and in the release.
+    """One row for each shortcut of an audit: number, name, what it adds to ours and what the release loses
+    without it.
 
     As each code answers, and by oracle.
     """

@@ -22,7 +22,8 @@ DOCUMENTS = (
     "Makefile",
     "pyproject.toml",
     "environment.yml",
-    "docs/*",
+    "docs/*.md",
+    "docs/*.py",
     f"{REFERENCE}/*.md",
 )
 
@@ -63,7 +64,8 @@ class Atlas:
         pictures = (f"{REFERENCE}/*/**/*.png", f"{REFERENCE}/*/**/*.json") if root is not None else ()
         self.files = [path for pattern in pictures for path in _found(root, pattern)]
         folders = {"/".join(path.split("/")[:3]) for path in self.files}
-        self.files += _found(root, f"{REFERENCE}/*.png") if root is not None else []
+        for pattern in (f"{REFERENCE}/*.png", "docs/*.png") if root is not None else ():
+            self.files += _found(root, pattern)
         self.references = sorted(folders, key=lambda folder: (folder.endswith("-development"), folder))
         templates = {Path(notebook).name for notebook in self.notebooks}
         self.runs = sorted(_executed(outputs, templates), key=lambda run: (run.name, run.seeds))

@@ -19,7 +19,7 @@ COMMANDS = (
 )
 HEADLINE = """<p>Final average accuracy in %: mean and 95 % interval over n seeds. One pass over the stream,
 no stored sample, the whole test set. The protocols differ only in what is known at test time; MB
-(10<sup>6</sup> bytes) is all that is kept for an answer. Other methods' numbers stand in the {readme}.</p>
+(10<sup>6</sup> bytes) is all that is kept for an answer. Other methods' numbers stand in the {results}.</p>
 """
 PROTOCOLS = [
     ("<code>oracle</code>", "the task of each image", "task-incremental accuracy"),
@@ -132,9 +132,9 @@ def _headline(atlas: Atlas) -> str:
         rows,
     )
     shown = pages.file_picture(atlas.path(SHOWN), atlas.link(FRONT, SHOWN)) if SHOWN in atlas.places else ""
-    there = "README.md" in atlas.places
-    readme = linked(atlas, FRONT, "README.md", "README", "results") if there else "README"
-    text = HEADLINE.format(readme=readme)
+    page, there = "docs/results.md", "docs/results.md" in atlas.places
+    results = linked(atlas, FRONT, page, "results", "others-as-published") if there else "results"
+    text = HEADLINE.format(results=results)
     return (
         text + table + pages.html_table(["protocol", "known at test time", "also called"], PROTOCOLS) + shown
     )

@@ -49,7 +49,8 @@ class Arm:
 
 
 class Effect(NamedTuple):
-    """What a shortcut adds to an accuracy (shares, paired by seed), from ours or in the release.
+    """What a shortcut adds to an accuracy of ours, or what the release loses without it (shares, paired by
+    seed).
 
     half: of the 95 % interval.
     """
@@ -146,7 +147,7 @@ class Audit(Study):
 
 
 def effects(found: dict[str, list[dict]], shortcuts: Sequence[str]) -> Iterator[Effect]:
-    """What each shortcut adds, from ours and in the release, for each measure.
+    """What each shortcut adds to ours, and what the release loses without it, for each measure.
 
     found: {arm: one report a seed}.
     """
