@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from focil.backbones import ImageShape
-from focil.figures import accuracy, occupancy, parts, planning, style
+from focil.figures import accuracy, curves, occupancy, parts, planning, style
 from focil.figures.single import single
 from focil.masks import Allocation
 from focil.memo.account import in_exemplars
@@ -137,12 +137,12 @@ def folder(path: Path) -> str:
     made_by = benchmark.backbone if ours else ONLINE[benchmark.method].title
     text = f"{benchmark.data}, {benchmark.tasks} tasks, {made_by}, seed {result['seed']}: {_headline(result)}"
     by_task = {key: report for key, report in result["accuracy"].items() if "matrix" in report}
-    curves = (
-        _folded("Accuracy of every task as tasks are learned", _picture(accuracy.curves(by_task)))
+    drawn = (
+        _folded("Accuracy of every task as tasks are learned", _picture(curves.curves(by_task)))
         if by_task  # outputs/reference keeps it of one seed
         else ""
     )
-    return head + _status(text) + _accuracies(result) + curves + (_experts(result) if ours else "")
+    return head + _status(text) + _accuracies(result) + drawn + (_experts(result) if ours else "")
 
 
 def asked(opened: SavedRun, index: int) -> str:
