@@ -17,6 +17,7 @@ from focil.figures import (
     audit,
     curves,
     layers,
+    learning,
     memory,
     occupancy,
     parts,
@@ -28,6 +29,7 @@ from focil.figures.accuracy import ANSWERERS
 from focil.figures.comparison import comparison
 from focil.figures.cost import cost
 from focil.figures.order import by_tasks
+from focil.figures.paired import Pair, paired
 from focil.runs.sections import SHORTCUTS
 from focil.studies.audit.shortcuts import DESCRIBED
 
@@ -281,6 +283,28 @@ def studied(tasks, count):
         yield layers.experts([alike(tasks, names=[f"stages.{i}.conv.weight" for i in range(20)])] * 2)
 
 
+def watched(tasks):
+    """What is seen of two layers after all of `tasks` tasks but the last: rows, owners, capacity."""
+    done = max(1, tasks - 1)
+    rows = {
+        protocols_of + who: [[0.9 - 0.001 * i] * (i + 1) for i in range(done)]
+        for protocols_of in learning.PROTOCOLS
+        for who in ("-experts", "")
+    }
+    owner = {f"stages.{i}.conv.weight": np.arange(-1, 11).reshape(3, 4).clip(-1, done - 1) for i in range(2)}
+    return rows, owner, capacity(tasks, 2)[:done]
+
+
+def swept(sparsity, level):
+    accuracy = {key: level + 0.1 * index for index, key in enumerate(learning.LINES)}
+    return {
+        "sparsity": sparsity,
+        "accuracy": accuracy,
+        "trained": round(2e5 * (1 - sparsity)),
+        "kept": 300_000,
+    }
+
+
 def every_picture(tasks, depth):
     images = [10] * tasks
     yield occupancy.heatmap(capacity(tasks, depth))
@@ -295,6 +319,10 @@ def every_picture(tasks, depth):
     yield routing.routing(uniform(tasks), images)
     yield answering.batches(batched(**SIX), tasks)
     yield answering.competition(nine(tasks), 5)
+    if tasks <= parts.CROWDED:  # digits have ten classes
+        yield learning.learned(*watched(tasks), tasks)
+    yield learning.swept([swept(0.5, 0.6), swept(0.9, 0.5), swept(0.99, 0.3)][: min(tasks, 3)])
+    yield paired([Pair("oracle, both", (0.9, 0.8), (10, 20)), Pair("sample, both", (0.6, 0.7), (1, 2))], "ab")
     yield cost(POINTS, PUBLISHED["cifar100-20"], 150_000_000, 3072)
     yield by_tasks({who: {tasks: (0.5, 0.01), 2 * tasks: (0.4, None)} for who in ANSWERERS}, {})
     yield search.chosen(searched(tasks))
@@ -507,6 +535,40 @@ def test_a_comparison_is_sorted_inside_each_protocol_and_marks_what_is_ours():
     assert [header.split(":")[0] for header in headers] == ["oracle", "probe-labelled", "batch-10", "sample"]
     faces = [container[0].get_markerfacecolor() for container in axis.containers]
     assert [face != "white" for face in faces] == [row.startswith("ours") for row in rows]
+
+
+def test_what_is_learned_is_drawn_task_by_task_with_both_means():
+    rows = {f"{p}{who}": [[0.9], [0.5, 0.7]] for p in learning.PROTOCOLS for who in ("-experts", "")}
+    owner = {"layers.0.weight": np.array([[-1, 0, 1], [-1, -1, 0]])}
+    picture = learning.learned(rows, owner, CAPACITY, 5)
+    assert titles(picture)[0] == "After 2 of 5 tasks, experts: 60 % given the task, 60 % for one image"
+    first, _, _, layer, _ = picture.figure.axes
+    one, two, experts, routed = first.lines
+    np.testing.assert_allclose(one.get_ydata(), [90, 50])
+    np.testing.assert_allclose(two.get_xdata(), [2])
+    np.testing.assert_allclose(experts.get_ydata(), [90, 60])
+    np.testing.assert_allclose(routed.get_ydata(), [90, 60])
+    assert titles(picture)[4] == "layer 1: 50 % owned"
+    assert layer.images[0].get_array().tolist() == owner["layers.0.weight"].T.tolist()
+
+
+def test_a_sweep_tells_what_sparsity_costs_and_what_it_saves():
+    picture = learning.swept([swept(0.5, 0.6), swept(0.99, 0.3)])
+    assert titles(picture) == [
+        "Sparsity 0.5 to 0.99, experts: 80 % to 50 % for one image, 60 % to 30 % given the task",
+        "with the router: 90 % to 60 %",
+        "trained: 100 kB to 2 kB",
+    ]
+    assert titles(learning.swept([swept(0.5, 0.6)]))[2] == "trained: 100 kB"
+
+
+def test_pairs_tell_the_difference_of_the_last():
+    pair = Pair("sample, both", (0.6, 0.7), (1_000_000, 2_000_000))
+    assert titles(paired([pair], ["a", "b"]))[0] == (
+        "b reads 10.0 points more than a (sample, both) with 2.00 instead of 1.00 MB"
+    )
+    same = paired([pair._replace(shares=(0.6, 0.6))], ["a", "b"])
+    assert titles(same)[0].startswith("b reads the same as a (")
 
 
 def test_one_seed_has_no_interval_and_three_have_the_t_interval():
