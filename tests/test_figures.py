@@ -11,11 +11,25 @@ from PIL import Image
 
 from focil.base.files import WriteError
 from focil.evaluation.published import PUBLISHED, UNREAD, Published
-from focil.figures import accuracy, answering, audit, layers, memory, occupancy, parts, search, style
+from focil.figures import (
+    accuracy,
+    answering,
+    audit,
+    curves,
+    layers,
+    learning,
+    memory,
+    occupancy,
+    parts,
+    routing,
+    search,
+    style,
+)
 from focil.figures.accuracy import ANSWERERS
 from focil.figures.comparison import comparison
 from focil.figures.cost import cost
 from focil.figures.order import by_tasks
+from focil.figures.paired import Pair, paired
 from focil.runs.sections import SHORTCUTS
 from focil.studies.audit.shortcuts import DESCRIBED
 
@@ -272,20 +286,46 @@ def studied(tasks, count):
         yield layers.experts([alike(tasks, names=[f"stages.{i}.conv.weight" for i in range(20)])] * 2)
 
 
+def watched(tasks):
+    """What is seen of two layers after all of `tasks` tasks but the last: rows, owners, capacity."""
+    done = max(1, tasks - 1)
+    rows = {
+        protocols_of + who: [[0.9 - 0.001 * i] * (i + 1) for i in range(done)]
+        for protocols_of in learning.PROTOCOLS
+        for who in ("-experts", "")
+    }
+    owner = {f"stages.{i}.conv.weight": np.arange(-1, 11).reshape(3, 4).clip(-1, done - 1) for i in range(2)}
+    return rows, owner, capacity(tasks, 2)[:done]
+
+
+def swept(sparsity, level):
+    accuracy = {key: level + 0.1 * index for index, key in enumerate(learning.LINES)}
+    return {
+        "sparsity": sparsity,
+        "accuracy": accuracy,
+        "trained": round(2e5 * (1 - sparsity)),
+        "kept": 300_000,
+    }
+
+
 def every_picture(tasks, depth):
     images = [10] * tasks
     yield occupancy.heatmap(capacity(tasks, depth))
     yield occupancy.by_depth(capacity(tasks, depth))
     yield occupancy.trainable(capacity(tasks, depth))
-    yield accuracy.curves(protocols(tasks))
+    yield curves.curves(protocols(tasks))
     yield accuracy.matrix(entry(tasks, 0.7)["matrix"], "sample-experts")
-    yield accuracy.curves(nine(tasks))
+    yield curves.curves(nine(tasks))
     yield accuracy.summary([protocols(tasks)])
     yield accuracy.summary([nine(tasks), nine(tasks, 0.01)])
-    yield accuracy.routing({"sample-experts": uniform(tasks)["sample"]}, images)
-    yield accuracy.routing(uniform(tasks), images)
+    yield routing.routing({"sample-experts": uniform(tasks)["sample"]}, images)
+    yield routing.routing(uniform(tasks), images)
     yield answering.batches(batched(**SIX), tasks)
     yield answering.competition(nine(tasks), 5)
+    if tasks <= parts.CROWDED:  # digits have ten classes
+        yield learning.learned(*watched(tasks), tasks)
+    yield learning.swept([swept(0.5, 0.6), swept(0.9, 0.5), swept(0.99, 0.3)][: min(tasks, 3)])
+    yield paired([Pair("oracle, both", (0.9, 0.8), (10, 20)), Pair("sample, both", (0.6, 0.7), (1, 2))], "ab")
     yield cost(POINTS, PUBLISHED["cifar100-20"], 150_000_000, 3072)
     yield by_tasks({who: {tasks: (0.5, 0.01), 2 * tasks: (0.4, None)} for who in ANSWERERS}, {})
     yield search.chosen(searched(tasks))
@@ -343,17 +383,18 @@ def test_every_picture_is_labelled_small_and_readable(tasks):
 
 def test_panel_titles_do_not_run_into_each_other():
     three = (
-        accuracy.curves(protocols(20)),
+        curves.curves(protocols(20)),
+        curves.curves(nine(20)),
+        curves.curves(nine(5)),
         occupancy.heatmap(capacity(20, 20)),
-        accuracy.curves(protocols(5)),
+        curves.curves(protocols(5)),
     )
-    nines = accuracy.curves(nine(20)), accuracy.curves(nine(5))
-    sixes = (accuracy.routing(uniform(20), [10] * 20),)
+    fours = (routing.routing(uniform(20), [10] * 20),)
     twos = (
         answering.batches(batched(**SIX), 20),
         answering.competition(first_task([0.999, 0.951], [0.999, 0.123]), 5),
     )
-    groups = (3, three), (9, nines), (6, sixes), (2, twos)
+    groups = (3, three), (4, fours), (2, twos)
     for count, picture in [(count, picture) for count, group in groups for picture in group]:
         style.png(picture)
         renderer = picture.figure.canvas.get_renderer()
@@ -406,29 +447,39 @@ def test_accuracy_titles_say_what_the_numbers_say():
     assert (
         titles(accuracy.matrix([[0.9]], "sample-experts"))[0] == "One task, learned to 90 % (sample, experts)"
     )
-    expected = (
-        "Final average accuracy for one image alone: 45 % by the experts; 99 % given the task, 80 % for 10 "
-        "images of one task"
-    )
-    assert titles(accuracy.curves(protocols(2)))[0] == expected
-    several = accuracy.curves({"oracle-experts": entry(2, 0.9), "sample-router": entry(2, 0.5)})
-    assert titles(several)[0] == "Final average accuracy for one image alone: 50 % by the router"
-    assert titles(several)[1:] == [
-        "oracle, experts: mean 90 % at the end",
-        "sample, router: mean 50 % at the end",
+
+
+def test_curves_tell_where_answerers_differ_and_where_they_are_alike():
+    table = nine(2) | {"oracle-experts": entry(2, 0.781), "oracle": entry(2, 0.779)}
+    picture = curves.curves(table | {"oracle-router": entry(2, 0.78)})
+    each = "43 % by both together, 15 % by the experts, 45 % by the router"
+    assert titles(picture) == [
+        f"Final average accuracy for one image alone: {each}",
+        "oracle: all end alike, at 77.9 % to 78.1 %",
+        "batch-10: the experts end at 40 %, the router at 75 %",
+        "sample: the experts end at 15 %, the router at 45 %",
     ]
-    assert (
-        titles(accuracy.curves({"batch-10": entry(2, 0.8)}))[0]
-        == "Final average accuracy for 10 images of one task: 80 % by both together"
-    )
+    assert titles(curves.curves({"batch-10": entry(2, 0.8)})) == [
+        "Final average accuracy for 10 images of one task: 80 % by both together",
+        "batch-10: 80 % at the end",
+    ]
+    # Both together are named where the router is better by nothing that is worth a word.
+    table["sample"] = entry(2, 0.447)
+    assert titles(curves.curves(table))[3].endswith("both together at 44.7 %")
+
+
+def test_curves_are_drawn_on_the_scale_of_what_differs():
+    high = {"oracle-experts": {"matrix": [[1.0, None], [0.97, 0.99]]}, "sample-experts": entry(2, 0.2)}
+    oracle, sample = curves.curves(high).figure.axes
+    assert 96 < oracle.get_ylim()[0] < 97 and oracle.get_ylim()[1] < 101
+    assert sample.get_ylim()[0] < 20 < sample.get_ylim()[1] < 25
+    (line,), (band,) = oracle.lines, oracle.collections
+    np.testing.assert_allclose(line.get_ydata(), [100, 98])
+    lowest = band.get_paths()[0].vertices[:, 1].min()
+    assert lowest == pytest.approx(97)
 
 
 def test_the_headline_is_one_image_alone_by_both_even_where_the_router_is_better():
-    told = (
-        "43 % by both together, 15 % by the experts, 45 % by the router; 78 % given the task, 72 % for 10 "
-        "images of one task"
-    )
-    assert titles(accuracy.curves(nine(2)))[0] == f"Final average accuracy for one image alone: {told}"
     assert titles(accuracy.summary([nine(2)])) == [
         "Final average for one image alone (sample, both): 43.0 %, n = 1 seed"
     ]
@@ -440,17 +491,22 @@ def test_the_headline_is_one_image_alone_by_both_even_where_the_router_is_better
     )
 
 
-def test_nine_curves_are_three_rows_each_a_protocol_and_six_routings_two():
-    for picture, rows in ((accuracy.curves(nine(20)), 3), (accuracy.routing(uniform(20), [10] * 20), 2)):
-        panels = [axis for axis in picture.figure.axes if axis.get_title(loc="left")]
-        style.png(picture)
-        heights = [round(axis.get_position().y0, 3) for axis in panels]
-        assert len(panels) == 3 * rows and len(set(heights)) == rows
-        for first in range(0, 3 * rows, 3):
-            assert len({titles_of.split(",")[0] for titles_of in titles(picture)[1 + first : 4 + first]}) == 1
-            assert len(set(heights[first : first + 3])) == 1
-        assert [bool(axis.get_xlabel()) for axis in panels] == [False] * (3 * rows - 3) + [True] * 3
-    assert picture.alt.count("% by task") == 6
+@pytest.mark.parametrize("columns", [2, 3])
+def test_routings_are_two_rows_each_a_protocol_and_the_router_is_told_once(columns):
+    tables = uniform(20)
+    if columns == 3:  # a router that does not choose as both together do
+        tables |= {key: np.eye(20).tolist() for key in tables if key.endswith("router")}
+    picture = routing.routing(tables, [10] * 20)
+    panels = [axis for axis in picture.figure.axes if axis.get_title(loc="left")]
+    style.png(picture)
+    heights = [round(axis.get_position().y0, 3) for axis in panels]
+    assert len(panels) == 2 * columns and len(set(heights)) == 2
+    for first in (0, columns):
+        row = titles(picture)[1 + first : 1 + first + columns]
+        assert len({title.split(",")[0] for title in row}) == 1
+        assert len(set(heights[first : first + columns])) == 1
+    assert [bool(axis.get_xlabel()) for axis in panels] == [False] * columns + [True] * columns
+    assert picture.alt.count("% by task") == 2 * columns
 
 
 @pytest.mark.parametrize(
@@ -484,11 +540,38 @@ def test_a_comparison_is_sorted_inside_each_protocol_and_marks_what_is_ours():
     assert [face != "white" for face in faces] == [row.startswith("ours") for row in rows]
 
 
-def test_curves_start_where_the_task_is_learned():
-    axis = accuracy.curves({"sample-experts": {"matrix": [[0.9, None], [0.7, 0.8]]}}).figure.axes[0]
-    first, second, mean = axis.lines
-    assert first.get_xdata().tolist() == [1, 2] and second.get_xdata().tolist() == [2]
-    np.testing.assert_allclose(mean.get_ydata(), [90, 75])
+def test_what_is_learned_is_drawn_task_by_task_with_both_means():
+    rows = {f"{p}{who}": [[0.9], [0.5, 0.7]] for p in learning.PROTOCOLS for who in ("-experts", "")}
+    owner = {"layers.0.weight": np.array([[-1, 0, 1], [-1, -1, 0]])}
+    picture = learning.learned(rows, owner, CAPACITY, 5)
+    assert titles(picture)[0] == "After 2 of 5 tasks, experts: 60 % given the task, 60 % for one image"
+    first, _, _, layer, _ = picture.figure.axes
+    one, two, experts, routed = first.lines
+    np.testing.assert_allclose(one.get_ydata(), [90, 50])
+    np.testing.assert_allclose(two.get_xdata(), [2])
+    np.testing.assert_allclose(experts.get_ydata(), [90, 60])
+    np.testing.assert_allclose(routed.get_ydata(), [90, 60])
+    assert titles(picture)[4] == "layer 1: 50 % owned"
+    assert layer.images[0].get_array().tolist() == owner["layers.0.weight"].T.tolist()
+
+
+def test_a_sweep_tells_what_sparsity_costs_and_what_it_saves():
+    picture = learning.swept([swept(0.5, 0.6), swept(0.99, 0.3)])
+    assert titles(picture) == [
+        "Sparsity 0.5 to 0.99, experts: 80 % to 50 % for one image, 60 % to 30 % given the task",
+        "with the router: 90 % to 60 %",
+        "trained: 100 kB to 2 kB",
+    ]
+    assert titles(learning.swept([swept(0.5, 0.6)]))[2] == "trained: 100 kB"
+
+
+def test_pairs_tell_the_difference_of_the_last():
+    pair = Pair("sample, both", (0.6, 0.7), (1_000_000, 2_000_000))
+    assert titles(paired([pair], ["a", "b"]))[0] == (
+        "b reads 10.0 points more than a (sample, both) with 2.00 instead of 1.00 MB"
+    )
+    same = paired([pair._replace(shares=(0.6, 0.6))], ["a", "b"])
+    assert titles(same)[0].startswith("b reads the same as a (")
 
 
 def test_one_seed_has_no_interval_and_three_have_the_t_interval():
@@ -503,8 +586,8 @@ def test_one_seed_has_no_interval_and_three_have_the_t_interval():
 
 def test_the_right_task_is_weighed_by_test_images():
     table = [[1.0, 0.0], [0.5, 0.5]]
-    assert accuracy.right_task(table, [100, 300]) == 0.625
-    picture = accuracy.routing(
+    assert routing.right_task(table, [100, 300]) == 0.625
+    picture = routing.routing(
         {"batch-10-router": [[1.0, 0.0], [0.0, 1.0]], "sample-experts": table, "sample-router": table},
         [100, 300],
     )
@@ -1050,11 +1133,9 @@ def test_task_ticks_are_few_and_inside():
 
 
 def test_png_is_deterministic_and_carries_the_alternative_text(tmp_path):
-    first, second = (
-        style.save(accuracy.curves(protocols(5)), tmp_path / name) for name in ("a.png", "b.png")
-    )
+    first, second = (style.save(curves.curves(protocols(5)), tmp_path / name) for name in ("a.png", "b.png"))
     assert first.read_bytes() == second.read_bytes()
-    assert Image.open(first).text["Description"] == accuracy.curves(protocols(5)).alt
+    assert Image.open(first).text["Description"] == curves.curves(protocols(5)).alt
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
 
 

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from focil.__main__ import main
-from focil.reports.explorer import planning, views
+from focil.reports.explorer import images, planning, views
 from focil.reports.explorer.saved import SavedRun
 from focil.reports.explorer.serve import EXPLORER, ServeError, free_port, serving, voila
 
@@ -73,13 +73,38 @@ def settled(page, words):
     return line.last.inner_text()
 
 
-def test_the_page_loads_without_a_complaint_and_with_its_fixed_picture(page):
+def test_the_page_loads_without_a_complaint_and_without_the_picture_for_readers_without_a_kernel(page):
     assert page.complaints == []
-    pictures = page.locator("img:visible")
-    assert pictures.count() == 2  # the fixed one, and the widgets' own
-    for index in range(2):
-        assert pictures.nth(index).get_attribute("alt").startswith("Task 20 still trains")
-        assert pictures.nth(index).evaluate("picture => picture.complete && picture.naturalWidth > 500")
+    assert page.locator("img").count() == 1  # the widgets' own
+    picture = page.locator("img:visible")
+    assert picture.get_attribute("alt").startswith("Task 20 still trains")
+    assert picture.evaluate("picture => picture.complete && picture.naturalWidth > 500")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1400, 900), (1000, 800)])
+def test_controls_and_picture_are_side_by_side_on_the_first_screen(page, width, height):
+    page.set_viewport_size({"width": width, "height": height})
+    page.wait_for_timeout(300)
+    picture = page.locator("img:visible").bounding_box()
+    names = "Backbone", "Sparsity", "Tasks planned", "Allocation", "Seed"
+    boxes = [
+        page.get_by_label(name, exact=True).locator("visible=true").first.bounding_box() for name in names
+    ]
+    for box in boxes:
+        assert box["y"] + box["height"] <= height and box["x"] + box["width"] <= picture["x"]
+    assert picture["y"] + 0.5 * picture["height"] < height and picture["width"] > 0.5 * width
+    assert page.evaluate("scrollY") == 0
+
+
+def test_controls_are_above_the_picture_on_a_telephone(page):
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.wait_for_timeout(300)
+    picture, seed = (
+        place.bounding_box()
+        for place in (page.locator("img:visible"), page.get_by_label("Seed").locator("visible=true"))
+    )
+    assert seed["y"] + seed["height"] <= picture["y"] < 900 and picture["x"] + picture["width"] <= 400
+    page.set_viewport_size({"width": 1200, "height": 1000})
 
 
 def test_every_control_is_reached_by_tab_and_has_a_name(page):
@@ -93,7 +118,7 @@ def test_every_control_is_reached_by_tab_and_has_a_name(page):
 
 
 def test_a_slider_moves_and_picture_and_numbers_become_the_package_s(page):
-    before = page.locator("img:visible").nth(1).get_attribute("src")
+    before = page.locator("img:visible").get_attribute("src")
     slider = page.get_by_role("slider", name="Sparsity")
     slider.focus()
     slider.press("ArrowLeft")
@@ -104,31 +129,54 @@ def test_a_slider_moves_and_picture_and_numbers_become_the_package_s(page):
     expected = re.findall(r"<t[dh](?: [^>]*)?>(.*?)</t[dh]>", views.planned(MLP, 0.91, 20, "planned", 0))
     cells = page.locator(".focil-table th, .focil-table td").all_text_contents()
     assert cells == [html.unescape(cell) for cell in expected]
-    assert page.locator("img:visible").nth(1).get_attribute("src") != before
+    assert page.locator("img:visible").get_attribute("src") != before
 
 
 def test_another_backbone_and_allocation(page):
     page.get_by_label("Backbone").select_option("ResNet18 (32 x 32 pixels, colour)")
-    page.get_by_label("Allocation").select_option("independent")
+    page.get_by_label("Allocation").locator("visible=true").select_option("independent")
     plan = planning.plan("resnet18", (3, 32, 32), 20, 0.91, "independent", 0)
     assert settled(page, "one random draw") == views.summary(plan, "independent")
+
+
+def test_it_learns_while_one_watches_stops_and_says_what_cannot_be(page, ran):
+    there = sorted(ran.rglob("*"))
+    page.get_by_role("tab", name="Watch it learn").click()
+    assert settled(page, "Press Learn").startswith("Press Learn, or move a control")
+    page.get_by_role("button", name="Learn", exact=True).click()
+    settled(page, "5 tasks of 5 learned")
+    assert page.locator("img:visible").get_attribute("alt").startswith("After 5 of 5 tasks, experts: ")
+    assert page.get_by_text("equal, 4 times").is_visible()
+    page.get_by_role("button", name="Sweep sparsity").click()
+    settled(page, "of 8 sparsities learned")
+    page.get_by_role("button", name="Stop").click()
+    assert page.locator("img:visible").first.get_attribute("alt").startswith("Sparsity 0.5")
+    rate = page.get_by_role("slider", name="Learning rate")
+    rate.focus()
+    rate.press("End")
+    page.locator("[role=alert]:visible").filter(has_text="a learning rate of 10 is too high").wait_for()
+    page.get_by_label("Tasks", exact=True).locator("visible=true").select_option("2")
+    rate.press("Home")
+    settled(page, "2 tasks of 2 learned")
+    assert page.complaints == [] and sorted(ran.rglob("*")) == there
 
 
 def test_a_run_is_looked_into_by_keyboard(page, ran):
     page.get_by_role("tab", name="Play with sparsity").focus()
     page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    page.get_by_label("Result").select_option("mine/seed-0")
-    page.get_by_text("Accuracy in %").first.wait_for()
+    page.get_by_label("Result", exact=True).select_option("mine/seed-0")
+    page.get_by_text("Accuracy in %, by what is known").first.wait_for()
     settled(page, "Test image 0 shows")
     index = page.get_by_label("Test image")
     index.fill("7")
     index.press("Enter")
-    told = re.search(r'<p role="status">(.*?)</p>', views.asked(SavedRun(ran / "mine" / "seed-0"), 7))[1]
+    told = re.search(r'<p role="status">(.*?)</p>', images.asked(SavedRun(ran / "mine" / "seed-0"), 7))[1]
     shown = settled(page, "Test image 7 shows")
     assert shown == html.unescape(told)
     page.get_by_text("Which connections they own").click()
-    assert page.locator("img:visible").count() == 3
+    assert page.locator("img:visible").count() == 2
     assert all(picture.get_attribute("alt") for picture in page.locator("img").all())
     assert page.complaints == []
 

@@ -10,7 +10,7 @@ import torch
 from conftest import separable, small_benchmark, write_npz
 
 import focil
-from focil.reports.explorer import saved, views
+from focil.reports.explorer import images, results, saved
 from focil.runs.checkpoint import SCORES, RunError
 
 
@@ -42,9 +42,9 @@ def test_another_method_s_run_is_opened_too(tmp_path):
     run = saved.SavedRun(tmp_path / "seed-0")
     right = [(one := run.ask(i)).answers["network"] == (one.task, one.label) for i in range(len(run))]
     assert np.mean(right) == pytest.approx(result["accuracy"]["sample-network"]["final_average"])
-    page = views.folder(tmp_path / "seed-0")
+    page = results.folder(tmp_path / "seed-0")
     assert "3 tasks, ER, seed 0" in page and "sample, network" in page and "Its experts" not in page
-    shown = views.asked(run, 3)
+    shown = images.asked(run, 3)
     assert "the network: P(task)" in shown and "The network says task" in shown
     given = run.ask(3).evidence["network"].task
     assert np.exp(given).sum() == pytest.approx(1)
@@ -102,18 +102,18 @@ def test_a_damaged_result_is_explained(tmp_path, content):
     with pytest.raises(RunError, match="cannot be read"):
         saved.read(tmp_path)
     with pytest.raises(RunError, match="cannot be read"):
-        views.folder(tmp_path)
+        results.folder(tmp_path)
 
 
 def test_names_from_data_are_escaped_in_pages(ran):
     run = saved.SavedRun(ran / "mine" / "seed-0")
-    page = "".join(views.asked(run, index) for index in range(0, 60, 11))
+    page = "".join(images.asked(run, index) for index in range(0, 60, 11))
     assert "<b>" not in page and "&lt;b&gt;bold&lt;/b&gt;" in page and "$x^2$ &amp; co" in page
 
 
 def test_a_run_s_page_holds_the_numbers_of_its_result(ran):
     folder = ran / "mine" / "seed-0"
-    page, result = views.folder(folder), json.loads((folder / "result.json").read_text())
+    page, result = results.folder(folder), json.loads((folder / "result.json").read_text())
     for key in ("oracle", "sample-experts", "sample"):
         assert f"<td>{100 * result['accuracy'][key]['final_average']:.1f}</td>" in page
     assert page.count('<th scope="row">') == len(result["accuracy"]) + 3
@@ -128,7 +128,7 @@ def test_a_run_without_a_router_is_opened_too(tmp_path):
     benchmark = small_benchmark(data=str(tmp_path / "plain.npz"), focil=options)
     focil.run(benchmark, seed=1, out=tmp_path / "seed-1")
     run = saved.SavedRun(tmp_path / "seed-1")
-    assert list(run.ask(0).answers) == ["experts"] and "the experts alone" in views.asked(run, 0)
+    assert list(run.ask(0).answers) == ["experts"] and "the experts alone" in images.asked(run, 0)
     assert isinstance(run.next_mistake(-1), int | None)
 
 

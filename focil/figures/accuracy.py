@@ -1,5 +1,4 @@
-"""Accuracy under each protocol: curves as tasks are learned, the matrix, the summary over seeds, and who
-answered.
+"""Accuracy under each protocol: how it is named, the matrix, and the summary over seeds.
 
 Matrices are (T, T) of shares in 0..1: row i is measured after learning task i, column j is task j's test
 images, None or NaN for j > i. They come by the name of an accuracy: protocol and answerer, for example
@@ -11,7 +10,6 @@ from collections.abc import Collection, Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from focil.base import words
 from focil.evaluation import metrics, protocols
@@ -19,7 +17,6 @@ from focil.figures import parts, style
 from focil.figures.parts import percent
 
 MANY = 40  # from more tasks than this on, every k-th has a line
-COLUMNS = 3  # of panels; three answerers to a protocol, so that a row is a protocol
 ANSWERERS = {
     "both": "both together",
     "experts": "the experts",
@@ -57,47 +54,6 @@ def preferred(keys: Collection[str], protocol: str) -> str | None:
     """
     names = (protocols.join(protocol, answerer) for answerer in ANSWERERS)
     return next((key for key in names if key in keys), None)
-
-
-@style.styled
-def curves(accuracy: Mapping[str, Mapping]) -> style.Picture:
-    """One panel per protocol and answerer: the accuracy of every task, and their mean, as more tasks are
-    learned.
-
-    accuracy: name -> {"matrix": ..., ...}.
-    """
-    figure, axes = _grid(len(accuracy), 0.9 if len(accuracy) <= COLUMNS else 0.6)
-    for axis, (key, entry) in zip(axes, accuracy.items(), strict=True):
-        draw_curves(axis, entry["matrix"], key)
-        axis.label_outer()
-    name_tasks(axes, len(entry["matrix"]), "mean so far")
-    ends = {key: metrics.final_average(_array(entry["matrix"])) for key, entry in accuracy.items()}
-    finding = _finding("Final average accuracy", ends)
-    parts.headline(axes[0], finding)
-    spread = "; ".join(
-        f"{name(key)}: tasks end at {parts.spread(_array(entry['matrix'])[-1])}"
-        for key, entry in accuracy.items()
-    )
-    return style.Picture(
-        figure,
-        f"{finding}. {len(accuracy)} panels, one line per task and their mean as tasks are learned. "
-        f"{spread}.",
-    )
-
-
-def draw_curves(axis: Axes, matrix: Table, key: str) -> Axes:
-    """Accuracy of every task j from the moment it is learned, thin.
-
-    The mean of the tasks so far, thick and black.
-    """
-    values = _array(matrix)
-    learned = np.arange(1, len(values) + 1)
-    draw_tasks(axis, learned, values)
-    draw_thick(axis, learned, [np.mean(values[i, : i + 1]) for i in range(len(values))])
-    parts.task_axis(axis, len(values), "tasks learned", at_most=6)
-    parts.percent_axis(axis, "accuracy")
-    parts.title(axis, f"{name(key)}:\nmean {percent(metrics.final_average(values))} at the end", width=40)
-    return axis
 
 
 def draw_tasks(axis: Axes, x: np.ndarray, values: np.ndarray) -> None:
@@ -215,53 +171,6 @@ def draw_summary(axis: Axes, ends: Mapping[str, Sequence[float]]) -> Axes:
     return axis
 
 
-@style.styled
-def routing(tables: Mapping[str, Table], test_images: Sequence[int]) -> style.Picture:
-    """For which task images are answered, and which is theirs, after the last task.
-
-    tables: name of an accuracy -> (T, T) shares, rows true task. test_images: number per task, the weights of
-    the average.
-    """
-    figure, axes = _grid(len(tables), 1.3 if len(tables) <= COLUMNS else 0.6)
-    for axis, (key, table) in zip(axes, tables.items(), strict=True):
-        draw_routing(axis, table, test_images, key)
-        axis.label_outer()
-    bar = figure.colorbar(axes[0].images[0], ax=axes, label="% of the task's images", pad=0.02, aspect=25)
-    bar.outline.set_visible(False)
-    found = {key: right_task(table, test_images) for key, table in tables.items()}
-    finding = (
-        f"{_finding('How often the right task is chosen', found)}; chance is {percent(1 / len(test_images))}"
-    )
-    parts.headline(axes[0], finding)
-    own = "; ".join(
-        f"{name(key)}: {parts.spread(np.diag(_array(table)))} by task" for key, table in tables.items()
-    )
-    kind = (
-        f"{len(tables)} heatmaps of the true task (rows) against the task answered for (columns), the "
-        "diagonal is right"
-    )
-    return style.Picture(figure, f"{finding}. {kind}. {own}.")
-
-
-def draw_routing(axis: Axes, table: Table, test_images: Sequence[int], key: str) -> Axes:
-    """Share of each task's images (row) answered for each task (column); the diagonal is right.
-
-    The scale is 0 to 100 %.
-    """
-    values = _array(table)
-    parts.draw_heatmap(axis, values)
-    parts.task_axis(axis, len(values), "answered for task", at_most=6)
-    axis.set_yticks([tick - 1 for tick in parts.task_ticks(len(values))], parts.task_ticks(len(values)))
-    axis.set_ylabel("true task")
-    parts.title(axis, f"{name(key)}:\n{percent(right_task(table, test_images))} find their task", width=40)
-    return axis
-
-
-def right_task(table: Table, test_images: Sequence[int]) -> float:
-    """Share of all test images that are answered for their own task, in 0..1."""
-    return float(np.average(np.diag(_array(table)), weights=test_images))
-
-
 def _array(table: Table) -> np.ndarray:
     return np.array(table, dtype=float)  # None becomes NaN
 
@@ -276,18 +185,7 @@ def _task_colors(tasks: int) -> list:
     return list(matplotlib.colormaps[style.SHADES](np.linspace(0, 0.95, tasks)))
 
 
-def _grid(count: int, extra: float) -> tuple[Figure, list[Axes]]:
-    """Panels in rows of `COLUMNS` and no empty axis, `extra` inches for what is above and below them."""
-    rows = -(-count // COLUMNS)
-    figure, axes = style.panels(
-        rows, min(COLUMNS, count), extra + (2.7 if rows == 1 else 2.1) * rows, sharex=True, sharey=True
-    )
-    for axis in axes[count:]:
-        axis.remove()
-    return figure, axes[:count]
-
-
-def _finding(what: str, shares: Mapping[str, float]) -> str:
+def finding(what: str, shares: Mapping[str, float]) -> str:
     """The headline in words: one image alone by every answerer, then what more knowledge gives the first
     of them."""
     main = preferred(shares, "sample") or list(shares)[-1]

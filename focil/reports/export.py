@@ -43,20 +43,23 @@ def compare(one: Path, other: Path) -> str:
     Raises ResultsError where they have other data or another stream, or no accuracy or seed in common.
     """
     (first, about), (second, about_second) = read(one), read(other)
-    for what, path in SAME.items():
-        values = [_at(result, path) for result in (about, about_second)]
-        if values[0] != values[1]:
-            raise ResultsError(
-                f"{one.name} and {other.name} cannot be compared: {what} is {values[0]!r} there and "
-                f"{values[1]!r} here, so their accuracies answer different questions. Run one of them again "
-                "on the other's terms."
-            )
+    for what, (there, here) in differing(about, about_second).items():
+        raise ResultsError(
+            f"{one.name} and {other.name} cannot be compared: {what} is {there!r} there and {here!r} here, "
+            "so their accuracies answer different questions. Run one of them again on the other's terms."
+        )
     pairs = [(mine, theirs) for mine in first for theirs in second if _answer_alike(mine, theirs)]
     if not pairs:
         raise ResultsError(f"{one.name} and {other.name} have no protocol and answerer in common")
     rows = [_compared(*pair) for pair in pairs]
     head = ("what", "measure", "protocol", "who answers", one.name, other.name, "difference (points)", "n")
     return _drawn(head, rows, "markdown")
+
+
+def differing(one: dict, other: dict) -> dict[str, tuple[object, object]]:
+    """What two results would have to share to be compared, and do not: name -> the value of each."""
+    values = {what: (_at(one, path), _at(other, path)) for what, path in SAME.items()}
+    return {what: pair for what, pair in values.items() if pair[0] != pair[1]}
 
 
 def _answer_alike(mine: Record, theirs: Record) -> bool:
