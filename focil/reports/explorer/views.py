@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from focil.backbones import ImageShape
+from focil.base import words
 from focil.figures import accuracy, occupancy, parts, planning, style
 from focil.figures.single import single
 from focil.masks import Allocation
@@ -109,7 +110,7 @@ def summary(found: dict, allocation: Allocation) -> str:
     """
     capacity = found["capacity"]
     layers = list(found["densities"].items())
-    first, last = (f"{density:.3f} in {parts.short(name)}" for name, density in (layers[0], layers[-1]))
+    first, last = (f"{density:.3f} in {words.layer(name)}" for name, density in (layers[0], layers[-1]))
     how = (
         "exact, the same for every seed"
         if allocation == "planned"
