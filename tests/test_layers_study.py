@@ -168,16 +168,15 @@ def test_memo_s_shared_block_stays_nearer_to_itself_than_der_s_own(finished):
     assert between("memo", "block1") > between("memo", "block2")
 
 
-def test_the_table_has_a_line_a_method_with_its_first_and_last_block():
+def test_the_table_has_a_line_a_method_with_its_shallow_and_its_deep_block():
     def alike(*values):
         return {
             name: [[1, value], [value, 1]]
-            for name, value in zip(("first", "middle", "last"), values, strict=True)
+            for name, value in zip(("stem", "block1", "block2", "pool"), (0.99, *values, 1), strict=True)
         }
 
-    two_seeds = [{"last": 0.5, "cka": alike(0.91, 0.5, 0.24)}, {"last": 0.625, "cka": alike(0, 0, 0)}]
-    runs = {"der": two_seeds, "focil": [{"last": 1.0, "cka": alike(0.8, 0.1, 0.7)}]}
-    assert method_lines({"runs": runs}) == [
-        "  der      last accuracy 50.0 62.5 %, CKA between tasks 0.91 where shallow, 0.24 where deep",
-        "  focil    last accuracy 100.0 %, CKA between tasks 0.80 where shallow, 0.70 where deep",
-    ]
+    two_seeds = [{"last": 0.5, "cka": alike(0.91, 0.24)}, {"last": 0.625, "cka": alike(0, 0)}]
+    runs = {"der": two_seeds, "focil": [{"last": 1.0, "cka": alike(0.8, 0.7)}]}
+    der, focil = method_lines({"runs": runs})
+    assert der.endswith("50.0 62.5 %, CKA between tasks 0.91 in block 1 (shallow), 0.24 in block 2 (deep)")
+    assert focil.endswith("100.0 %, CKA between tasks 0.80 in block 1 (shallow), 0.70 in block 2 (deep)")

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from focil.base import words
 from focil.figures import parts, style
 from focil.memo.table import TITLES
+from focil.studies.tables import shallow_and_deep
 
 MEASURES = {
     "gradient": "gradient norm",
@@ -55,15 +57,14 @@ def blocks(runs: Mapping[str, Sequence[Noted]]) -> style.Picture:
 
 @style.styled
 def similarity(cka: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> style.Picture:
-    """CKA of networks of different tasks, task x task, at the shallowest and the deepest block.
+    """CKA of networks of different tasks, task x task, at a shallow and a deep block (`shallow_and_deep`).
 
     cka: method -> block -> matrix.
     """
     figure, axes = style.panels(len(cka), 2, 0.6 + 2.3 * len(cka))
     text, between = [], {}
     for row, (method, found) in enumerate(cka.items()):
-        names = [name for name in found if name != "pool"]
-        for column, name in enumerate((names[min(1, len(names) - 2)], names[-1])):
+        for column, name in enumerate(shallow_and_deep(found)):
             axis, matrix = axes[2 * row + column], np.array(found[name])
             image = parts.draw_heatmap(axis, matrix)
             between[method, column] = _off_diagonal(matrix)
@@ -99,7 +100,7 @@ def experts(cka: Sequence[Mapping[str, Sequence[Sequence[float]]]]) -> style.Pic
     draw_experts(axis, cka)
     names = list(cka[0])
     means = np.mean([[_off_diagonal(np.array(found[name])) for name in names] for found in cka], axis=0)
-    text = ", ".join(f"{parts.short(name)} {value:.2f}" for name, value in zip(names, means, strict=True))
+    text = ", ".join(f"{words.layer(name)} {value:.2f}" for name, value in zip(names, means, strict=True))
     return style.Picture(
         figure,
         f"{parts.title_of(axis)}. Line of the mean CKA between experts of different tasks, layer by layer: "
@@ -115,7 +116,7 @@ def draw_experts(axis: Axes, cka: Sequence[Mapping[str, Sequence[Sequence[float]
     axis.plot(range(len(names)), values.mean(0), lw=1.8, marker="o", ms=4, color=style.COLORS[0])
     step = -(-len(names) // parts.LAYERS_NAMED)
     axis.set_xticks(
-        range(0, len(names), step), [parts.short(name) for name in names[::step]], rotation=60, ha="right"
+        range(0, len(names), step), [words.layer(name) for name in names[::step]], rotation=60, ha="right"
     )
     axis.set_ylim(0, 1.03)
     axis.set_ylabel("CKA between experts")

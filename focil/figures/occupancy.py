@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from focil.base import words
 from focil.figures import parts, style
-from focil.figures.parts import percent, short
+from focil.figures.parts import percent
 
 Capacity = Sequence[Mapping]
 PANELS = {
@@ -78,7 +78,7 @@ def by_depth(capacity: Capacity) -> style.Picture:
     draw_by_depth(axis, capacity)
     finding = parts.title_of(axis)
     rows = [
-        f"{short(name)}: " + ", ".join(f"{percent(stack[part][i])} {part}" for part in stack)
+        f"{words.layer(name)}: " + ", ".join(f"{percent(stack[part][i])} {part}" for part in stack)
         for i, name in enumerate(sizes(capacity))
     ]
     shown = rows if len(rows) <= 4 else [rows[0], rows[len(rows) // 2], rows[-1]]
@@ -198,6 +198,5 @@ def _occupancy_finding(capacity: Capacity) -> str:
     )
     if not left.all():
         return f"{start}; {(left == 0).sum()} of {len(left)} layers are full"
-    return (
-        f"{start}; fullest is {short(list(sizes(capacity))[left.argmin()])} with {percent(left.min())} left"
-    )
+    fullest = words.layer(list(sizes(capacity))[left.argmin()])
+    return f"{start}; fullest is {fullest} with {percent(left.min())} left"

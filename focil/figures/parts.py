@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
+from focil.base import words
 from focil.figures import style
 
 CROWDED = 10  # from more tasks than this on, cells are not annotated and lines have no names of their own
@@ -70,14 +71,9 @@ def task_axis(axis: Axes, count: int, label: str, at_most: int = 10) -> None:
 def layer_axis(axis: Axes, names: Sequence[str]) -> None:
     """Make y an axis of layers, the shallowest on top; every k-th is named when there are many."""
     step = -(-len(names) // LAYERS_NAMED)
-    axis.set_yticks(range(0, len(names), step), [short(name) for name in names[::step]])
+    axis.set_yticks(range(0, len(names), step), [words.layer(name) for name in names[::step]])
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set_ylabel("layer, shallow (top) to deep")
-
-
-def short(name: str) -> str:
-    """A layer's name without what all have in common."""
-    return name.removesuffix(".weight")
 
 
 def percent_axis(axis: Axes, label: str) -> None:

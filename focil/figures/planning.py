@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from focil.base import words
 from focil.figures import occupancy, parts, style
-from focil.figures.parts import percent, short
+from focil.figures.parts import percent
 
 # In inches, because the height depends on the number of layers.
-NAMES, COLUMN, GAP = 1.45, 1.52, 0.12  # room for the names of layers, width of a panel, between panels
+NAMES, COLUMN, GAP = 1.75, 1.44, 0.12  # room for the names of layers, width of a panel, between panels
 LAYER, LINES = 0.18, 1.7  # height of a layer, of the lines below
 SCALE, TITLE, AXIS, LEGEND = 0.07, 0.62, 0.42, 0.3
 CELLS = 60  # from more cells than this on, a heatmap is not annotated: each text takes a millisecond
@@ -80,10 +80,11 @@ def _place(figure: Figure, left: float, bottom: float, width: float, height: flo
 
 def _alt(planned: Mapping, finding: str) -> str:
     capacity = planned["capacity"]
-    layers = "; ".join(f"{short(name)} {percent(density)}" for name, density in planned["densities"].items())
+    densities = planned["densities"].items()
+    layers = "; ".join(f"{words.layer(name)} {percent(density)}" for name, density in densities)
     ranges = "; ".join(
-        f"{words}: {parts.spread(occupancy.shares(capacity, part))} of a layer"
-        for part, words in occupancy.PANELS.items()
+        f"{what}: {parts.spread(occupancy.shares(capacity, part))} of a layer"
+        for part, what in occupancy.PANELS.items()
     )
     return (
         f"{finding}. ERK density by layer, shallow to deep: {layers}. Three heatmaps of layers by "

@@ -1,23 +1,22 @@
-"""Notebooks, source files and tables as pages of HTML that load nothing from anywhere."""
+"""Notebooks as pages of HTML that load nothing from anywhere, and as Markdown for the site."""
 
 import html
 import re
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 
 import nbformat
 from bs4 import BeautifulSoup
 from nbconvert.filters.ansi import strip_ansi
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
-from PIL import Image
 
-from focil.reports.prose import Prose, cell, colours, highlighted, plain
+from focil.reports.prose import Prose, colours, highlighted, plain
 
 RUNNING = ("script", "iframe", "frame", "object", "embed", "applet", "base", "meta", "link", "style", "form")
 SCHEMES = ("", "http", "https", "mailto")  # of a link
+WRITTEN = ("text", "text/plain", "text/html", "text/markdown")  # of an output, in words
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NO_WIDGET = (
     '<p class="note">Here are controls that need a running notebook: open it with <code>make lab</code>.</p>'
@@ -41,7 +40,7 @@ FRAME = """<!DOCTYPE html>
 </head>
 <body>
 <a class="skip" href="#main">Skip to the content</a>
-{before}<div class="page">
+<div class="page">
 <main id="main">
 {body}
 </main>
@@ -51,34 +50,70 @@ FRAME = """<!DOCTYPE html>
 """
 
 
-def frame(title: str, body: str, before: str = "") -> str:
-    """A whole page. body: HTML of its main part. before: HTML above it."""
-    return FRAME.format(
-        policy=POLICY, title=html.escape(title), style=_style(), before=before, body=_with_contents(body)
-    )
+def frame(title: str, body: str) -> str:
+    """A whole page. body: HTML of its main part."""
+    return FRAME.format(policy=POLICY, title=html.escape(title), style=_style(), body=_with_contents(body))
 
 
 def page(notebook: nbformat.NotebookNode) -> str:
     """A notebook as one whole page that stands alone; its relative links stay as they are."""
-    return frame(title(notebook), str(harmless(cells(notebook))))
+    return frame(title(notebook), str(harmless(cells(without_folders(notebook)))))
 
 
 def cells(notebook: nbformat.NotebookNode) -> str:
     """The cells of a notebook as HTML: prose, code, and what it printed and drew, with alternative texts."""
     prose, parts = Prose(), []
-    whole, _ = CoalesceStreamsPreprocessor().preprocess(
-        deepcopy(notebook), {}
-    )  # what was printed together arrives in pieces
-    for part in whole.cells:
+    for part in notebook.cells:
         if part.cell_type == "markdown":
             parts.append(prose.html(part.source, part.get("attachments")))
         elif part.cell_type == "code" and part.source.strip():
-            shown = "".join(_output(output, prose) for output in part.outputs)
-            parts.append(block(part.source, "python"))
-            parts.append(
-                f'<div class="output" role="group" aria-label="Output">{shown}</div>' if shown else ""
-            )
+            parts += [block(part.source, "python"), outputs(part, prose)]
     return "\n".join(parts)
+
+
+def without_folders(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A copy that does not say in which folder of this machine it was executed, nor whose home that is."""
+    given = notebook.metadata.get("papermill", {}).get("parameters", {})
+    folder, found, _ = given.get("out", "").rpartition(f"/{given.get('config', {}).get('name')}")
+    places = {folder: "outputs"} if found else {}
+
+    def hide(text: str) -> str:
+        for place, name in (places | {str(Path.home()): "~"}).items():
+            text = re.sub(rf"{re.escape(place)}(?=/)", name, text)
+        return text
+
+    copy = deepcopy(notebook)
+    for part in copy.cells:
+        part.source = hide(part.source)
+        for output in part.get("outputs", ()):
+            for holder in (output, output.get("data", {})):
+                holder |= {key: hide(holder[key]) for key in WRITTEN if key in holder}
+    return copy
+
+
+def markdown(notebook: nbformat.NotebookNode) -> str:
+    """The cells of a notebook as MyST Markdown; what they printed and drew is HTML that runs nothing."""
+    parts = []
+    for part in without_folders(notebook).cells:
+        if part.cell_type == "markdown":
+            parts.append(part.source)
+        elif part.cell_type == "code" and part.source.strip():
+            shown = str(harmless(outputs(part, Prose())))
+            parts += [fenced(part.source, "python"), *([fenced(shown, "{raw} html")] if shown else [])]
+    return "\n\n".join(parts)
+
+
+def fenced(text: str, kind: str) -> str:
+    """A block of Markdown that `text` cannot end. kind: a language, or a directive of MyST."""
+    fence = "`" * 12
+    return f"{fence}{kind}\n{text}\n{fence}"
+
+
+def outputs(cell: nbformat.NotebookNode, prose: Prose) -> str:
+    """What a cell of code printed and drew, as HTML; "" if it did neither."""
+    found, _ = CoalesceStreamsPreprocessor().preprocess_cell(deepcopy(cell), {}, 0)  # it arrives in pieces
+    shown = "".join(_output(output, prose) for output in found.outputs)
+    return f'<div class="output" role="group" aria-label="Output">{shown}</div>' if shown else ""
 
 
 def title(notebook: nbformat.NotebookNode) -> str:
@@ -87,29 +122,6 @@ def title(notebook: nbformat.NotebookNode) -> str:
         line for part in notebook.cells if part.cell_type == "markdown" for line in part.source.splitlines()
     )
     return next((plain(Prose().html(line)).strip() for line in lines if line.startswith("# ")), "Notebook")
-
-
-def summary(notebook: nbformat.NotebookNode) -> str:
-    """What a notebook is about, as HTML: the first paragraph under its title."""
-    first = BeautifulSoup(Prose().html(notebook.cells[0].source), "html.parser").find("p")
-    return first.decode_contents() if first else ""
-
-
-def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of HTML cells.
-
-    The first of each row names it; rows that follow each other with the same name have it once.
-    """
-    top = "".join(f'<th scope="col">{text}</th>' for text in head)
-    lines = []
-    for name, group in groupby(rows, key=lambda row: row[0]):
-        several = list(group)
-        scope = f'scope="rowgroup" rowspan="{len(several)}"' if len(several) > 1 else 'scope="row"'
-        lines.append(
-            f"<th {scope}>{name}</th>" + "</tr>\n<tr>".join("".join(map(cell, row[1:])) for row in several)
-        )
-    body = "\n".join(f"<tbody><tr>{line}</tr></tbody>" for line in lines)
-    return f'<div class="wide"><table>\n<thead><tr>{top}</tr></thead>\n{body}\n</table></div>\n'
 
 
 def listing(names: Sequence[str]) -> str:
@@ -126,18 +138,9 @@ def picture(source: str, alt: str) -> str:
     )
 
 
-def file_picture(path: Path, address: str) -> str:
-    """A picture from a PNG file, with the alternative text that `figures.style.save` put inside it.
-
-    address: of the file, from the page.
-    """
-    with Image.open(path) as image:
-        return picture(address, image.info.get("Description", ""))
-
-
-def block(code: str, language: str, lines: str = "") -> str:
-    """A block of code in colours. lines: the names of its lines begin with this; they are numbered then."""
-    return f'<div class="{"source" if lines else "code"}">{highlighted(code, language, lines)}</div>\n'
+def block(code: str, language: str) -> str:
+    """A block of code in colours."""
+    return f'<div class="code">{highlighted(code, language)}</div>\n'
 
 
 def harmless(content: str) -> BeautifulSoup:

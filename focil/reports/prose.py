@@ -137,16 +137,13 @@ def _mathml(latex: str, display: str) -> str | None:
     return None if "\\" in soup.get_text() else str(soup)  # a command that it does not know
 
 
-def highlighted(code: str, language: str, lines: str = "") -> str:
-    """Code in colours. language: of Pygments; an unknown one gives plain text.
-
-    lines: prefix of a name for each line.
-    """
+def highlighted(code: str, language: str) -> str:
+    """Code in colours. language: of Pygments; an unknown one gives plain text."""
     try:
         lexer = get_lexer_by_name(language, stripnl=False)
     except ClassNotFound:
         lexer = get_lexer_by_name("text")
-    return highlight(code, lexer, HtmlFormatter(linespans=lines, style=STYLE))
+    return highlight(code, lexer, HtmlFormatter(style=STYLE))
 
 
 def plain(text: str) -> str:

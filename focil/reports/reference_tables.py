@@ -34,22 +34,25 @@ def readme(reference: Path) -> str:
     """The README of a folder of published results: a section for each benchmark and study."""
     pictures = [f"![{style.alt_of(path)}]({path.name})\n" for path in sorted(reference.glob("*.png"))]
     parts = [HEAD, *pictures]
-    for folder in sorted(path for path in reference.iterdir() if path.is_dir()):
-        study = folder / RESULT
-        parts.append(_study_section(read_result(study)) if study.exists() else _section(folder))
-    return "\n".join(parts)
+    folders = sorted(path for path in reference.iterdir() if path.is_dir())
+    return "\n".join([*parts, *(f"## {folder.name}\n\n{section(folder)}" for folder in folders)])
 
 
-def _section(folder: Path) -> str:
+def section(folder: Path) -> str:
+    """What is said of one folder of published results: the commands, the table, the device."""
+    if (folder / RESULT).exists():
+        return _of_study(read_result(folder / RESULT))
     results = read_results(folder)
-    head = "| who answers | oracle | batch-10 | sample | MB |\n|---|---|---|---|---|"
+    head = "| who answers | sample | batch-10 | oracle | MB |\n|---|---|---|---|---|"
     times = f"Training took {_times(results)} ({results[0]['provenance']['device']}); n = {len(results)}."
     commands = _commands(folder.name, results)
-    rows = _rows(answerer_rows(results))
-    return f"## {folder.name}\n\n{commands}\n\n{head}\n{rows}\n\n{_rules(results)}{times}\n"
+    rows = _rows(
+        [(who, sample, batch, oracle, size) for who, oracle, batch, sample, size in answerer_rows(results)]
+    )
+    return f"{commands}\n\n{head}\n{rows}\n\n{_rules(results)}{times}\n"
 
 
-def _study_section(result: dict) -> str:
+def _of_study(result: dict) -> str:
     benchmark, seeds = Benchmark.recorded(result["benchmark"]), " ".join(map(str, result["seeds"]))
     texts = {
         "audit": _audit_text,
@@ -60,7 +63,7 @@ def _study_section(result: dict) -> str:
     text = texts[benchmark.notebook](result)
     command = f"    python -m focil run params/{benchmark.name}.yaml --seed {seeds}"
     where = f"n = {len(result['seeds'])} ({result['provenance']['device']})."
-    return f"## {benchmark.name}\n\n{command}\n\n{text}\n{where}\n"
+    return f"{command}\n\n{text}\n{where}\n"
 
 
 def _audit_text(result: dict) -> str:

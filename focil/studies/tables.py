@@ -3,11 +3,12 @@
 Without torch, see `list`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from focil.base import words
 from focil.base.words import in_percent
 from focil.evaluation.metrics import mean_interval
 from focil.runs.online import over_seeds, title_of
@@ -59,15 +60,28 @@ def run_lines(result: dict) -> list[str]:
     return lines
 
 
+def shallow_and_deep(blocks: Iterable[str]) -> tuple[str, str]:
+    """Which two blocks (or layers) stand for shallow and for deep wherever they are compared.
+
+    The first after the stem, which is alike in nearly all networks, and the last before the pooling. With two
+    blocks, the first and the last.
+    """
+    names = [name for name in blocks if name != "pool"]
+    return names[min(1, max(0, len(names) - 2))], names[-1]
+
+
 def method_lines(result: dict) -> list[str]:
-    """One line a method: last accuracy by `sample`, and CKA between tasks where it is shallow and deep,
-    first seed."""
+    """One line a method: last accuracy by `sample`, and CKA between tasks at a shallow and at a deep block
+    (see `shallow_and_deep`), first seed."""
     lines = []
     for method, reports in result["runs"].items():
-        matrices = [np.array(matrix) for matrix in reports[0]["cka"].values()]
-        shallow, *_, deep = (matrix[~np.eye(len(matrix), dtype=bool)].mean() for matrix in matrices)
+        found = {name: np.array(matrix) for name, matrix in reports[0]["cka"].items()}
+        mean = {name: matrix[~np.eye(len(matrix), dtype=bool)].mean() for name, matrix in found.items()}
+        alike = ", ".join(
+            f"{mean[name]:.2f} in {words.layer(name)} ({depth})"
+            for name, depth in zip(shallow_and_deep(found), ("shallow", "deep"), strict=True)
+        )
         last = " ".join(f"{100 * report['last']:.1f}" for report in reports)
-        alike = f"{shallow:.2f} where shallow, {deep:.2f} where deep"
         lines.append(f"  {method:8} last accuracy {last} %, CKA between tasks {alike}")
     return lines
 

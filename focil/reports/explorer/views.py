@@ -3,6 +3,7 @@
 import math
 
 from focil.backbones import ImageShape
+from focil.base import words
 from focil.figures import occupancy, parts, planning
 from focil.masks import Allocation
 from focil.memo.account import in_exemplars
@@ -71,7 +72,7 @@ def summary(found: dict, allocation: Allocation) -> str:
     """
     capacity = found["capacity"]
     layers = list(found["densities"].items())
-    first, last = (f"{density:.3f} in {parts.short(name)}" for name, density in (layers[0], layers[-1]))
+    first, last = (f"{density:.3f} in {words.layer(name)}" for name, density in (layers[0], layers[-1]))
     how = (
         "exact, the same for every seed"
         if allocation == "planned"

@@ -1,4 +1,1 @@
-"""The project as static pages that need no network.
-
-Notebooks, results, params and modules, linked with each other.
-"""
+"""The project as static pages that need no network, made by Sphinx."""
