@@ -17,7 +17,7 @@ else ifneq ($(TORCH),default)
 $(error TORCH=$(TORCH) is unknown; use TORCH=cpu for the small CPU build, or leave it out)
 endif
 
-.PHONY: help env test lint fuzz reproduce lab explore site bench clean $(addprefix run-,$(RUNS))
+.PHONY: help env test lessons lint fuzz reproduce lab explore site bench clean $(addprefix run-,$(RUNS))
 .DEFAULT_GOAL := help
 
 help:  ## print this list
@@ -44,6 +44,13 @@ $(addprefix run-,$(RUNS)): run-%: $(STAMP)
 test: $(STAMP)  ## build the environment and run the tests, the teaching notebooks among them
 	$(BIN)/python -m pytest --nbval --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 	  tests $(sort $(wildcard notebooks/0*.ipynb))
+
+lessons: $(STAMP)  ## execute the teaching notebooks and save what they print
+	$(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.record_timing=False \
+	  --CoalesceStreamsPreprocessor.enabled=True --ClearMetadataPreprocessor.enabled=True \
+	  --ClearMetadataPreprocessor.preserve_cell_metadata_mask="{'tags'}" \
+	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask="{'kernelspec', ('language_info', 'name')}" \
+	  $(sort $(wildcard notebooks/0*.ipynb))
 
 fuzz: $(STAMP)  ## hand in 2 000 damaged or impossible files, start 8 runs at once, kill runs 30 times
 	FOCIL_FUZZ=2000 FOCIL_KILLS=30 FOCIL_BESIDE=8 $(BIN)/python -m pytest tests/test_fuzz.py tests/test_storms.py

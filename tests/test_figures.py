@@ -16,6 +16,7 @@ from focil.figures import (
     answering,
     audit,
     curves,
+    frozen,
     layers,
     learning,
     memory,
@@ -28,6 +29,7 @@ from focil.figures import (
 from focil.figures.accuracy import ANSWERERS
 from focil.figures.comparison import comparison
 from focil.figures.cost import cost
+from focil.figures.known import known
 from focil.figures.order import by_tasks
 from focil.figures.paired import Pair, paired
 from focil.runs.sections import SHORTCUTS
@@ -284,6 +286,29 @@ def studied(tasks, count):
         yield layers.blocks({"der": noted(tasks), "memo": noted(tasks)})
         yield layers.similarity({"der": alike(tasks), "memo": alike(tasks)})
         yield layers.experts([alike(tasks, names=[f"stages.{i}.conv.weight" for i in range(20)])] * 2)
+    yield layers.curves(compared_lines(min(count, 4)), "block, shallow to deep")
+
+
+def compared_lines(count, blocks=("stem", "stage1", "stage2", "stage3")):
+    """CKA by block of a number of comparisons, alike at the stem and apart at the end."""
+    ends = np.linspace(0.1, 0.6, count)
+    return {
+        f"comparison {i}": dict(zip(blocks, np.linspace(0.96, end, len(blocks)).tolist(), strict=True))
+        for i, end in enumerate(ends)
+    }
+
+
+def weights_moved():
+    """Weights of two tasks and of nobody; only the second task's have moved."""
+    old = np.linspace(-0.5, 0.5, 50, dtype=np.float32)
+    return {"task 1": (old, old), "task 2": (old, old + 0.25), "nobody": (old, old)}
+
+
+TOLD = {
+    "experts": {"given the task": 0.975, "for ten images of one task": 0.91, "for one image alone": 0.592},
+    "router": {"given the task": 1.0, "for ten images of one task": 1.0, "for one image alone": 0.98},
+    "both": {"given the task": 1.0, "for ten images of one task": 1.0, "for one image alone": 0.981},
+}
 
 
 def watched(tasks):
@@ -331,6 +356,8 @@ def every_picture(tasks, depth):
     yield search.chosen(searched(tasks))
     yield search.candidates(searched(tasks), tasks - 1)
     yield compared()
+    yield frozen.moved(weights_moved())
+    yield known(TOLD, 0.1)
     yield audit.worth(worths(SHORTCUTS[:tasks]), SHORTCUTS[: min(tasks, 3)], {}, 3)
     yield audit.levels(codes(SHORTCUTS[:tasks]))
     if tasks > 1:
@@ -1108,6 +1135,57 @@ def test_experts_say_where_they_see_alike():
     ticks = [tick.get_text() for tick in axis.get_xticklabels()]
     assert len(axis.lines) == 3 and ticks == [name.removesuffix(".weight") for name in names]
     assert "and agree in the last (0.90)" in titles(layers.experts([alike(2, 0.5, 0.9, names)]))[0]
+
+
+def test_curves_of_likeness_say_where_they_begin_and_in_which_order_they_end():
+    picture = layers.curves(compared_lines(2), "block, shallow to deep")
+    assert titles(picture) == ["CKA is 0.96 at stem, but at stage3 0.60 (comparison 1), 0.10 (comparison 0)"]
+    (axis,) = picture.figure.axes
+    assert [line.get_label() for line in axis.lines] == ["comparison 0", "comparison 1"]
+    assert len({(line.get_marker(), line.get_linestyle()) for line in axis.lines}) == 2
+    assert "comparison 0: stem 0.96, stage1 0.67, stage2 0.39, stage3 0.10" in picture.alt
+
+
+# Freezing, and what is known
+
+
+def test_weights_that_moved_are_counted_by_owner():
+    picture = frozen.moved(weights_moved())
+    assert titles(picture) == [
+        "50 of 150 weights moved, all owned by task 2",
+        "owned by task 1: 0 of 50 moved",
+        "owned by task 2: 50 of 50 moved",
+        "owned by nobody: 0 of 50 moved",
+    ]
+    stayed, moved = (axis.lines[-1] for axis in picture.figure.axes[:2])
+    assert (stayed.get_xdata() == stayed.get_ydata()).all()
+    assert (moved.get_ydata() > moved.get_xdata()).all()
+
+
+def test_a_weight_that_should_not_have_moved_is_told():
+    groups = weights_moved()
+    groups["task 1"] = (groups["task 1"][0], np.nextafter(groups["task 1"][0], np.float32(1)))
+    assert titles(frozen.moved(groups))[0] == "100 of 150 weights moved, owned by task 1 and task 2"
+    still = {"task 1": weights_moved()["task 1"]}
+    assert titles(frozen.moved(still))[0] == "None of 50 weights moved"
+
+
+def test_bars_of_what_is_known_carry_their_numbers_and_name_the_first_answerer():
+    picture = known(TOLD, 0.1)
+    assert titles(picture) == [
+        (
+            "By the experts: 97.5 % given the task, 91 % for ten images of one task, "
+            "59.2 % for one image alone; for one image alone: 98 % by the router, 98.1 % by both together"
+        )
+    ]
+    (axis,) = picture.figure.axes
+    heights = [[bar.get_height() for bar in container] for container in axis.containers]
+    np.testing.assert_allclose(
+        heights, [[100 * share for share in found.values()] for found in TOLD.values()]
+    )
+    assert [text.get_text() for text in axis.texts][:3] == ["97.5", "91.0", "59.2"]
+    assert len({bars[0].get_hatch() for bars in axis.containers}) == 3
+    assert "chance is 10 %" in picture.alt
 
 
 @pytest.mark.parametrize(

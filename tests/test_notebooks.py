@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -16,6 +18,7 @@ NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 TEMPLATES = [NOTEBOOKS / f"{name}.ipynb" for name in ("audit", "benchmark", "layers", "memory", "online")]
 TEACHING = sorted(NOTEBOOKS.glob("0*.ipynb"))
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
+VERDICT = re.compile(r"(True|False)\s*$")  # a line that tells a verdict instead of a number
 
 
 def code(path: Path) -> list:
@@ -24,6 +27,38 @@ def code(path: Path) -> list:
 
 def name(path: Path) -> str:
     return path.stem
+
+
+def tags(cell) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def printed(cell) -> list[str]:
+    """The lines that a cell printed, as they are saved."""
+    streams = [output.text for output in cell.get("outputs", []) if output.output_type == "stream"]
+    return "".join(streams).splitlines()
+
+
+def has_number_or_figure(cell) -> bool:
+    numbers = [line for line in printed(cell) if re.search(r"\d", line) and not VERDICT.search(line)]
+    return bool(numbers) or any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+
+
+def words_of_sentences(text: str) -> list[list[str]]:
+    """Sentences of Markdown as words; formulas and code count as a word, links as what they show."""
+    for pattern, written in (
+        (r"```.*?```", "."),
+        (r"\$\$.*?\$\$", "."),
+        (r"\$[^$]+\$|`[^`]*`", "x"),
+        (r"\[([^\]]*)\]\([^)]*\)", r"\1"),
+        (r"</?[a-z]+>", "\n\n"),
+    ):
+        text = re.sub(pattern, written, text, flags=re.DOTALL)
+    blocks = re.split(r"\n\s*\n|\n(?=[-*|#] |\d+\. )", text)
+    sentences = [
+        part for block in blocks for part in re.split(r"(?<=[.?!:])[\"')*]*\s+", " ".join(block.split()))
+    ]
+    return [re.findall(r"\S*[A-Za-z0-9]\S*", sentence) for sentence in sentences]
 
 
 @pytest.mark.parametrize("path", ALL, ids=name)
@@ -80,6 +115,71 @@ def test_teaching_notebooks_are_executed_in_order(path):
     assert counts == list(range(1, len(counts) + 1))
     # nbval compares nothing where nothing was printed.
     assert sum(bool(cell.outputs) for cell in code(path)) > len(counts) / 2
+
+
+@pytest.mark.parametrize("path", TEACHING, ids=name)
+def test_every_prediction_is_answered_by_a_number_or_a_figure(path):
+    cells = nbformat.read(path, as_version=4).cells
+    asked = [i for i, cell in enumerate(cells) if cell.cell_type == "markdown" and "**Predict" in cell.source]
+    assert len(asked) >= 3
+    for place in asked:
+        answer = next(cell for cell in cells[place:] if cell.cell_type == "code")
+        assert has_number_or_figure(answer), cells[place].source
+
+
+def test_lessons_print_numbers_not_verdicts():
+    lines = [line for path in TEACHING for cell in code(path) for line in printed(cell)]
+    assert sum(bool(VERDICT.search(line)) for line in lines) <= 0.15 * len(lines)
+
+
+@pytest.mark.parametrize("path", TEACHING, ids=name)
+def test_every_lesson_has_a_figure(path):
+    outputs = [output for cell in code(path) for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+@pytest.mark.parametrize("path", TEACHING, ids=name)
+def test_a_number_that_is_not_compared_is_checked_beside_it(path):
+    ignored = [cell for cell in code(path)[1:] if "nbval-ignore-output" in tags(cell)]
+    assert all(re.search(r"^ *assert ", cell.source, re.MULTILINE) for cell in ignored)
+    assert len(ignored) < len(code(path)) - 1  # what every machine prints alike stays compared
+
+
+def test_nbval_fails_for_a_wrong_number_and_for_a_wrong_threshold(tmp_path):
+    """Two faults in the numbers of lesson 2, and nothing else, are noticed."""
+    notebook = nbformat.read(TEACHING[1], as_version=4)
+    kept = [cell for cell in notebook.cells if cell.cell_type == "code"][:5]
+    assert "2952" in kept[2].outputs[0].text and "assert 0.4 <" in kept[4].source
+    kept[2].outputs[0].text = kept[2].outputs[0].text.replace("2952", "2953")
+    kept[4].source = kept[4].source.replace("assert 0.4 <", "assert 0.6 <")
+    kept[4].metadata["tags"] = ["nbval-ignore-output"]
+    notebook.cells = kept
+    nbformat.write(notebook, tmp_path / "faults.ipynb")
+    command = [sys.executable, "-m", "pytest", "-q", "--nbval", "-p", "no:cacheprovider", "faults.ipynb"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    failed = re.findall(r"^FAILED \S+::Cell (\d+)", done.stdout, re.MULTILINE)
+    assert failed == ["2", "4"] and "2 failed, 3 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("path", TEACHING, ids=name)
+def test_sentences_of_lessons_are_short(path):
+    cells = nbformat.read(path, as_version=4).cells
+    prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert [" ".join(words) for words in words_of_sentences(prose) if len(words) > 30] == []
+
+
+@pytest.mark.parametrize("path", TEACHING, ids=name)
+def test_code_in_solutions_is_as_narrow_as_in_cells(path):
+    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks and all(len(line) <= 95 for block in blocks for line in block.splitlines())
+
+
+@pytest.mark.parametrize("path", TEACHING, ids=name)
+def test_settings_of_lessons_are_written_as_in_a_params_file(path):
+    source = "\n".join(cell.source for cell in code(path))
+    written = re.findall(r"\b\w*Options\(([^)]*)", source)
+    assert all(given.startswith("**") or "learning_rates=[rate]" in given for given in written)
 
 
 @pytest.mark.parametrize("path", TEACHING, ids=name)

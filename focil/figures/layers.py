@@ -130,6 +130,39 @@ def draw_experts(axis: Axes, cka: Sequence[Mapping[str, Sequence[Sequence[float]
     return axis
 
 
+@style.styled
+def curves(lines: Mapping[str, Mapping[str, float]], what: str) -> style.Picture:
+    """CKA from shallow to deep, a line for each pair of things compared.
+
+    lines: what is compared, in words -> block or layer -> CKA. what: the name of the x axis.
+    """
+    figure, (axis,) = style.panels(1, 1, 3.6)
+    names = list(next(iter(lines.values())))
+    for index, (label, found) in enumerate(lines.items()):
+        axis.plot(range(len(names)), [found[name] for name in names], label=label, **parts.look(index))
+    crowded = {"rotation": 60, "ha": "right"} if len(names) > 5 else {}
+    axis.set_xticks(range(len(names)), [parts.short(name) for name in names], **crowded)
+    axis.set_ylim(0, 1.03)
+    axis.set_ylabel("CKA")
+    axis.set_xlabel(what)
+    axis.legend(loc="lower left")
+    parts.title(axis, _curves_finding(lines, names[0], names[-1]))
+    values = "; ".join(
+        f"{label}: " + ", ".join(f"{parts.short(name)} {found[name]:.2f}" for name in names)
+        for label, found in lines.items()
+    )
+    return style.Picture(figure, f"{parts.title_of(axis)}. Lines of the mean CKA, {what}. {values}.")
+
+
+def _curves_finding(lines: Mapping[str, Mapping[str, float]], first: str, last: str) -> str:
+    starts, ends = ({label: found[name] for label, found in lines.items()} for name in (first, last))
+    low, high = (f"{pick(starts.values()):.2f}" for pick in (min, max))
+    start = low if low == high else f"{low} to {high}"
+    ranked = sorted(ends, key=ends.get, reverse=True)
+    order = ", ".join(f"{ends[label]:.2f} ({label})" for label in ranked)
+    return f"CKA is {start} at {parts.short(first)}, but at {parts.short(last)} {order}"
+
+
 def _by_block(seeds: Sequence[Noted], measure: str) -> tuple[list[str], np.ndarray]:
     """Names of blocks, and values (seeds x later tasks, blocks), NaN where a block was frozen."""
     names = list(seeds[0][0])
