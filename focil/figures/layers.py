@@ -141,14 +141,14 @@ def curves(lines: Mapping[str, Mapping[str, float]], what: str) -> style.Picture
     for index, (label, found) in enumerate(lines.items()):
         axis.plot(range(len(names)), [found[name] for name in names], label=label, **parts.look(index))
     crowded = {"rotation": 60, "ha": "right"} if len(names) > 5 else {}
-    axis.set_xticks(range(len(names)), [parts.short(name) for name in names], **crowded)
+    axis.set_xticks(range(len(names)), [words.layer(name) for name in names], **crowded)
     axis.set_ylim(0, 1.03)
     axis.set_ylabel("CKA")
     axis.set_xlabel(what)
     axis.legend(loc="lower left")
     parts.title(axis, _curves_finding(lines, names[0], names[-1]))
     values = "; ".join(
-        f"{label}: " + ", ".join(f"{parts.short(name)} {found[name]:.2f}" for name in names)
+        f"{label}: " + ", ".join(f"{words.layer(name)} {found[name]:.2f}" for name in names)
         for label, found in lines.items()
     )
     return style.Picture(figure, f"{parts.title_of(axis)}. Lines of the mean CKA, {what}. {values}.")
@@ -160,7 +160,7 @@ def _curves_finding(lines: Mapping[str, Mapping[str, float]], first: str, last: 
     start = low if low == high else f"{low} to {high}"
     ranked = sorted(ends, key=ends.get, reverse=True)
     order = ", ".join(f"{ends[label]:.2f} ({label})" for label in ranked)
-    return f"CKA is {start} at {parts.short(first)}, but at {parts.short(last)} {order}"
+    return f"CKA is {start} at {words.layer(first)}, but at {words.layer(last)} {order}"
 
 
 def _by_block(seeds: Sequence[Noted], measure: str) -> tuple[list[str], np.ndarray]:
