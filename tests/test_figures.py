@@ -1133,17 +1133,17 @@ def test_experts_say_where_they_see_alike():
     (axis,) = picture.figure.axes
     np.testing.assert_allclose(axis.lines[-1].get_ydata(), [0.8, 0.6, 0.4])
     ticks = [tick.get_text() for tick in axis.get_xticklabels()]
-    assert len(axis.lines) == 3 and ticks == [name.removesuffix(".weight") for name in names]
+    assert len(axis.lines) == 3 and ticks == ["stage 1, conv", "stage 2, conv", "stage 3, conv"]
     assert "and agree in the last (0.90)" in titles(layers.experts([alike(2, 0.5, 0.9, names)]))[0]
 
 
 def test_curves_of_likeness_say_where_they_begin_and_in_which_order_they_end():
     picture = layers.curves(compared_lines(2), "block, shallow to deep")
-    assert titles(picture) == ["CKA is 0.96 at stem, but at stage3 0.60 (comparison 1), 0.10 (comparison 0)"]
+    assert titles(picture) == ["CKA is 0.96 at stem, but at stage 3 0.60 (comparison 1), 0.10 (comparison 0)"]
     (axis,) = picture.figure.axes
     assert [line.get_label() for line in axis.lines] == ["comparison 0", "comparison 1"]
     assert len({(line.get_marker(), line.get_linestyle()) for line in axis.lines}) == 2
-    assert "comparison 0: stem 0.96, stage1 0.67, stage2 0.39, stage3 0.10" in picture.alt
+    assert "comparison 0: stem 0.96, stage 1 0.67, stage 2 0.39, stage 3 0.10" in picture.alt
 
 
 # Freezing, and what is known
