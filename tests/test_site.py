@@ -99,6 +99,7 @@ def site(tmp_path_factory):
     run.mkdir(parents=True)
     (run / "benchmark.ipynb").write_text(template)
     (run / "result.json").write_text("{}")
+    (run / "benchmark.part.ipynb").write_text("{}")  # once more, and interrupted
     (run.parent / "seed-2").mkdir()
     (run.parent / "seed-2" / "benchmark.ipynb").write_text("{}")  # not finished
     built = build(root, root / "outputs", root / "outputs" / "site")
