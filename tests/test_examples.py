@@ -7,7 +7,7 @@ import pytest
 
 WITH_EXAMPLES = {
     "focil.backbones": ("build",),
-    "focil.base.words": ("count", "in_percent"),
+    "focil.base.words": ("count", "in_percent", "layer"),
     "focil.confidence": ("answer", "confidence"),
     "focil.data.datasets": ("load",),
     "focil.data.stream": ("class_order", "normalise"),

@@ -1000,11 +1000,11 @@ def test_experts_say_where_they_see_alike():
     assert titles(picture) == [
         "FOCIL's experts see alike in the first layer (CKA 0.80) and differ in the last (0.40)"
     ]
-    assert picture.alt.endswith("stages.0.conv 0.80, stages.1.conv 0.60, stages.2.conv 0.40.")
+    assert picture.alt.endswith("stage 1, conv 0.80; stage 2, conv 0.60; stage 3, conv 0.40.")
     (axis,) = picture.figure.axes
     np.testing.assert_allclose(axis.lines[-1].get_ydata(), [0.8, 0.6, 0.4])
     ticks = [tick.get_text() for tick in axis.get_xticklabels()]
-    assert len(axis.lines) == 3 and ticks == [name.removesuffix(".weight") for name in names]
+    assert len(axis.lines) == 3 and ticks == ["stage 1, conv", "stage 2, conv", "stage 3, conv"]
     assert "and agree in the last (0.90)" in titles(layers.experts([alike(2, 0.5, 0.9, names)]))[0]
 
 

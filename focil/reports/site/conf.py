@@ -21,6 +21,7 @@ html_theme_options |= {"secondary_sidebar_items": ["page-toc"], "navbar_align": 
 myst_enable_extensions, myst_heading_anchors = ["dollarmath", "amsmath", "attrs_block"], 6
 default_role = "py:obj"  # `name` in a docstring leads to what it names
 autodoc_default_options = {"members": True, "member-order": "bysource", "undoc-members": True}
+autodoc_default_options |= {"ignore-module-all": True}  # a name is described where it is defined
 autodoc_inherit_docstrings, autodoc_typehints_format = False, "short"
 maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"
