@@ -1129,7 +1129,7 @@ def test_experts_say_where_they_see_alike():
     assert titles(picture) == [
         "FOCIL's experts see alike in the first layer (CKA 0.80) and differ in the last (0.40)"
     ]
-    assert picture.alt.endswith("stage 1, conv 0.80, stage 2, conv 0.60, stage 3, conv 0.40.")
+    assert picture.alt.endswith("stage 1, conv 0.80; stage 2, conv 0.60; stage 3, conv 0.40.")
     (axis,) = picture.figure.axes
     np.testing.assert_allclose(axis.lines[-1].get_ydata(), [0.8, 0.6, 0.4])
     ticks = [tick.get_text() for tick in axis.get_xticklabels()]

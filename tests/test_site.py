@@ -99,6 +99,7 @@ def site(tmp_path_factory):
     run.mkdir(parents=True)
     (run / "benchmark.ipynb").write_text(template)
     (run / "result.json").write_text("{}")
+    (run / "benchmark.part.ipynb").write_text("{}")  # once more, and interrupted
     (run.parent / "seed-2").mkdir()
     (run.parent / "seed-2" / "benchmark.ipynb").write_text("{}")  # not finished
     built = build(root, root / "outputs", root / "outputs" / "site")
@@ -195,7 +196,7 @@ def test_one_navigation_in_the_order_of_reading(site):
     top = [link.get_text().strip() for link in front.select(".bd-header .nav-link.nav-internal")]
     assert list(dict.fromkeys(top)) == ["Lessons", "Docs", "Results", "API"]
     docs = [link.get_text() for link in read(site / "docs.html").select("article .toctree-wrapper a")]
-    assert docs == ["Small", "All results", "When a run dies", "A new page", "Contributing"]
+    assert docs == ["README", "All results", "When a run dies", "A new page", "Contributing"]
     second = read(site / "notebooks" / "02-two.html")
     assert second.select_one(".left-prev")["href"] == "01-masks.html" and second.select_one(".right-next")
     assert "1. Masks" in read(site / "lessons.html").get_text()

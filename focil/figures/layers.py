@@ -96,11 +96,11 @@ def similarity(cka: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> st
 @style.styled
 def experts(cka: Sequence[Mapping[str, Sequence[Sequence[float]]]]) -> style.Picture:
     """Mean CKA between FOCIL's experts, layer by layer. cka: by seed, layer -> task x task."""
-    figure, (axis,) = style.panels(1, 1, 3.4)
+    figure, (axis,) = style.panels(1, 1, 4.2)
     draw_experts(axis, cka)
     names = list(cka[0])
     means = np.mean([[_off_diagonal(np.array(found[name])) for name in names] for found in cka], axis=0)
-    text = ", ".join(f"{words.layer(name)} {value:.2f}" for name, value in zip(names, means, strict=True))
+    text = "; ".join(f"{words.layer(name)} {value:.2f}" for name, value in zip(names, means, strict=True))
     return style.Picture(
         figure,
         f"{parts.title_of(axis)}. Line of the mean CKA between experts of different tasks, layer by layer: "

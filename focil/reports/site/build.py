@@ -68,7 +68,8 @@ def _copy(root: Path | None, outputs: Path, folder: Path) -> None:
     files = {path.relative_to(root): path for pattern in WHOLE for path in root.glob(pattern)} if root else {}
     for result in (*outputs.glob(f"*/{RESULT}"), *outputs.glob(f"*/seed-*/{RESULT}")):  # the finished ones
         for path in (result, *result.parent.glob("*.ipynb")):
-            files["outputs" / path.relative_to(outputs)] = path
+            if not path.stem.endswith(".part"):
+                files["outputs" / path.relative_to(outputs)] = path
     for near, path in files.items():
         if path.is_file():
             (folder / near).parent.mkdir(parents=True, exist_ok=True)

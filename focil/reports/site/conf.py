@@ -1,5 +1,7 @@
 """How Sphinx makes the site: settings as any Sphinx user knows them, and what is our own of it."""
 
+import re
+
 from docutils import nodes
 from pydantic import BaseModel
 from sphinx.application import Sphinx
@@ -14,17 +16,12 @@ html_show_sourcelink = html_copy_source = html_use_index = html_domain_indices =
 html_show_search_summary = False  # it would fetch pages, which a browser refuses where there is no server
 html_math_renderer = "mathml"
 autosummary_generate = False
-html_theme_options = {
-    "logo": {"text": "focil"},
-    "navbar_align": "left",
-    "secondary_sidebar_items": ["page-toc"],
-    "footer_start": [],
-    "footer_end": [],
-    "show_toc_level": 2,
-}
+html_theme_options = {"logo": {"text": "focil"}, "footer_start": [], "footer_end": [], "show_toc_level": 2}
+html_theme_options |= {"secondary_sidebar_items": ["page-toc"], "navbar_align": "left"}
 myst_enable_extensions, myst_heading_anchors = ["dollarmath", "amsmath", "attrs_block"], 6
 default_role = "py:obj"  # `name` in a docstring leads to what it names
 autodoc_default_options = {"members": True, "member-order": "bysource", "undoc-members": True}
+autodoc_default_options |= {"ignore-module-all": True}  # a name is described where it is defined
 autodoc_inherit_docstrings, autodoc_typehints_format = False, "short"
 maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"
@@ -33,9 +30,9 @@ POLICY = "default-src 'self' 'unsafe-inline' file: data:"
 
 
 def setup(app: Sphinx) -> None:
-    """What is our own: formulas as MathML, options with their words, no other host."""
+    """What is our own: formulas as MathML, docstrings as they are meant, no other host."""
     app.add_html_math_renderer("mathml", (_formula, None), (_formula, None))
-    app.connect("autodoc-process-docstring", _options)
+    app.connect("autodoc-process-docstring", _docstring)
     app.connect("html-page-context", _policy)
 
 
@@ -44,11 +41,14 @@ def _formula(translator, node: nodes.math | nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-def _options(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Add to the docstring of validated options what each of them means."""
+def _docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Validated options say what each of them means; signs that docutils reads are meant as they stand."""
     if what == "class" and issubclass(obj, BaseModel):
         for field, info in obj.model_fields.items():
             lines += ["", f"- ``{field}``: {info.description or ''}, default ``{info.default!r}``"]
+    for place, line in enumerate(lines):
+        if not line.lstrip().startswith(">>>"):
+            lines[place] = re.sub(r"(`+[^`]*`+)|([*|_])", lambda found: found[1] or f"\\{found[2]}", line)
 
 
 def _policy(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:

@@ -106,7 +106,8 @@ class Site:
         below = _below(sections, ":hidden:")
         yield "index", f"{intro}\n\n## Lessons\n\n{listed}\n## Results\n\n{table}{below}"
         yield "lessons", "# Lessons\n\nEach is executed and ends with exercises.\n\n" + _below(lessons)
-        yield from [("docs", f"# Docs\n\n{_below(docs)}")] if docs else []
+        named = ("README </README>" if page == "README" else page for page in docs)
+        yield from [("docs", f"# Docs\n\n{_below(named)}")] if docs else []
         published = [*(f"{REFERENCE}/{name}/index" for name in self.published), *self._pages_of(self.notes)]
         own = _below([f"{_title(page)} </{page}>" for page in self.runs], ":caption: Your own runs")
         below = _below(published, ":caption: Published") + (own or NO_RUN)
