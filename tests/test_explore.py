@@ -118,6 +118,12 @@ def test_an_audit_is_a_table_of_its_effects():
     assert "<pre>" not in page and "95 % interval over 5 seeds" in page
 
 
+def test_a_published_run_that_keeps_only_averages_shows_its_experts_without_connections():
+    first, second = (results.folder(PUBLISHED / "digits-5" / f"seed-{seed}") for seed in (0, 1))
+    assert "Its experts" in first and "Its experts" in second
+    assert "connections trained" in first and "connections trained" not in second
+
+
 def test_what_only_drops_is_not_called_forgotten():
     ours, other = (results.folder(PUBLISHED / name / "seed-0") for name in ("digits-5", "er-mnist-5"))
     assert ">drop after learning</th>" in ours and results.FROZEN in ours and ">forgetting<" not in ours

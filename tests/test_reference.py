@@ -64,6 +64,7 @@ def test_numbers_of_all_seeds_are_kept_and_the_story_of_one(outputs):
         assert "matrix" not in other["accuracy"][name] and "matrix" in one["accuracy"][name]
         for measure in ("final_average", "average_incremental", "backward_transfer", "forgetting"):
             assert other["accuracy"][name][measure] == pytest.approx(report[measure], rel=1e-5, abs=1e-9)
+    assert "capacity" in one and "capacity" not in other
     assert [task["lr"] for task in other["search"]] == [task["lr"] for task in result["search"]]
     many = thinned(result | {"test_images": [10] * 21}, whole=True)
     told = {name for name, report in many["accuracy"].items() if "matrix" in report}
@@ -105,6 +106,14 @@ def test_splits_of_the_same_data_are_drawn_together(outputs, tmp_path):
     picture = tmp_path / "reference" / "cifar100-by-tasks.png"
     publish(tmp_path / "outputs", tmp_path / "reference", ["small-3"])
     assert not picture.exists()  # one split alone shows nothing
+    other = tmp_path / "outputs" / "small-larger" / "seed-0"
+    shutil.copytree(tmp_path / "outputs" / "small-6" / "seed-0", other)
+    result = json.loads((other / "result.json").read_text())
+    result["benchmark"]["focil"]["router_megabytes"] = 45
+    result["benchmark"]["name"] = "small-larger"
+    (other / "result.json").write_text(json.dumps(result))
+    publish(tmp_path / "outputs", tmp_path / "reference", ["small-larger"])
+    assert not picture.exists()  # a router with other bytes is no other split
     publish(tmp_path / "outputs", tmp_path / "reference", ["small-6"])
     with Image.open(picture) as drawn:
         said = drawn.info["Description"]

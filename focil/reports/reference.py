@@ -56,14 +56,15 @@ def publish(outputs: Path, reference: Path, names: Sequence[str]) -> None:
 
 
 def _draw_by_tasks(reference: Path) -> None:
-    """One picture for each data set that was split into tasks in several ways."""
-    published: dict[str, dict[int, list[dict]]] = {}
+    """One picture for each data set that was split into tasks in several ways, the router's bytes alike."""
+    published: dict[tuple, dict[int, list[dict]]] = {}
     for folder in sorted(path for path in reference.iterdir() if path.is_dir()):
         results = [] if (folder / RESULT).exists() else read_results(folder)
         benchmark = results[0]["benchmark"] if results else {"development": True}
         if not benchmark["development"] and "sample-router" in results[0]["accuracy"]:
-            published.setdefault(benchmark["data"], {})[benchmark["tasks"]] = results
-    for data, by_number in published.items():
+            alike = benchmark["data"], benchmark["focil"]["router_megabytes"]
+            published.setdefault(alike, {})[benchmark["tasks"]] = results
+    for (data, _), by_number in published.items():
         if len(by_number) > 1:
             picture = by_tasks(curves(by_number), BY_TASKS.get(data, {}))
             style.save(picture, reference / f"{data}-by-tasks.png")
@@ -119,7 +120,7 @@ def thinned(result: Mapping, whole: bool) -> dict:
 
     Of one seed the `whole` story is kept: accuracy task by task, where images were routed, and the curves of
     the search's candidates; with many tasks only by `sample` and `oracle` of whoever answers first, and no
-    curves. Of the others every number that is averaged over seeds.
+    curves. Of the others every number that is averaged over seeds, and what each search chose.
     """
     names, many = list(result["accuracy"]), len(result["test_images"]) > MANY_TASKS
     first = {accuracy.preferred(names, protocol) for protocol in ("sample", "oracle")}
@@ -129,6 +130,8 @@ def thinned(result: Mapping, whole: bool) -> dict:
         name: report if name in told else {key: value for key, value in report.items() if key != "matrix"}
         for name, report in result["accuracy"].items()
     }
+    if not whole:
+        kept.pop("capacity", None)
     kept["routing"] = {name: table for name, table in result.get("routing", {}).items() if name in told}
     if "search" in result and (many or not whole):
         kept["search"] = [

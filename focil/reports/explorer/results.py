@@ -139,29 +139,26 @@ def _accuracies(result: dict, frozen: bool) -> str:
 
 
 def _experts(result: dict) -> str:
+    capacity = result.get("capacity")  # outputs/reference keeps it of one seed
     rows = [
+        (task, f"{chosen['sparsity']:g}", f"{chosen['lr']:g}", f"{100 * chosen['prequential']:.1f}")
+        for task, chosen in enumerate(result["search"], 1)
+    ]
+    columns = ("task", "sparsity", "learning rate", "prequential accuracy (%)")
+    if capacity is None:
+        return pieces.table("Its experts", columns, rows)
+    owned = [
         (
-            task,
-            f"{chosen['sparsity']:g}",
-            f"{chosen['lr']:g}",
-            f"{100 * chosen['prequential']:.1f}",
             f"{sum(row['owned'].values()):,}",
             f"{sum(row['reused'].values()):,}",
             parts.percent(row["trainable_share"]),
         )
-        for task, (chosen, row) in enumerate(zip(result["search"], result["capacity"], strict=True), 1)
+        for row in capacity
     ]
-    columns = (
-        "task",
-        "sparsity",
-        "learning rate",
-        "prequential accuracy (%)",
-        "connections trained",
-        "re-used",
-        "trained share",
-    )
+    rows = [row + more for row, more in zip(rows, owned, strict=True)]
+    columns += ("connections trained", "re-used", "trained share")
     return pieces.table("Its experts", columns, rows) + pieces.folded(
-        "Which connections they own", pieces.picture(occupancy.heatmap(result["capacity"]))
+        "Which connections they own", pieces.picture(occupancy.heatmap(capacity))
     )
 
 
@@ -185,16 +182,12 @@ def _audited(result: dict) -> str:
 
 
 def _arms(arms: Mapping[str, list[dict]]) -> str:
+    def told(reports: list[dict], measure: str) -> str:
+        found = mean_interval([report[measure]["final_average"] for report in reports])
+        return in_percent(*found, sign="±")
+
     rows = [
-        (
-            name,
-            reports[0]["protocol"],
-            *(
-                in_percent(*mean_interval([report[measure]["final_average"] for report in reports]), sign="±")
-                for measure in ("answered", "oracle")
-            ),
-            len(reports),
-        )
+        (name, reports[0]["protocol"], told(reports, "answered"), told(reports, "oracle"), len(reports))
         for name, reports in arms.items()
     ]
     return pieces.table(

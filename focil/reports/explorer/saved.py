@@ -56,7 +56,7 @@ def read(folder: Path) -> dict:
         if not benchmark.is_study:
             result["seed"], result["accuracy"]  # or KeyError
             if benchmark.method == FOCIL:
-                result["search"], result["capacity"]
+                result["search"]
     except (OSError, ValueError, KeyError, TypeError, FocilError) as error:
         raise RunError(
             f"{path} cannot be read ({type(error).__name__}): it is damaged, or of another version of focil; "
