@@ -70,7 +70,7 @@ site: $(STAMP)  ## write notebooks, results and code as pages in outputs/site th
 	@$(BIN)/python -m focil site
 
 bench: $(STAMP)  ## time the steps of a run, on a quiet machine
-	$(BIN)/python -m focil.bench
+	$(BIN)/python -m focil.reports.bench
 
 env: $(STAMP)  ## build the environment only
 

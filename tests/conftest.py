@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import focil
-from focil.bench.browser import BrowserError, chromium
 from focil.engine.worker import Progress
+from focil.reports.bench.browser import BrowserError, chromium
 from focil.studies.study import Job, Study
 
 CLASS_NAMES = ["<b>bold</b>", "$x^2$ & co", '"quoted"', "lamp", "ray", "sea"]

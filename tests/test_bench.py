@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from focil.bench import engine, replay, shares, timings
+from focil.reports.bench import engine, replay, shares, timings
 from focil.router import patches
 from focil.router.routed import RoutedOptions
 from focil.runs.params import Benchmark

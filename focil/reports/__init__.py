@@ -1,1 +1,1 @@
-"""What a person reads: executed notebooks, published numbers, the explorer, the site."""
+"""What a person reads: executed notebooks, published numbers, the explorer, the site, timings."""

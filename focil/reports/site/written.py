@@ -16,7 +16,7 @@ from focil.runs.results import read_results
 
 REFERENCE = "outputs/reference"
 CORE = "backbones masks confidence expert trainer search method".split()
-ROOMS = "base engine data router memo online evaluation runs studies figures reports bench".split()
+ROOMS = "base engine data router memo online evaluation runs studies figures reports".split()
 DOCS = "README results method audit memory online data python cluster reliability".split()
 ORDER = {name: place for place, name in enumerate(DOCS)} | {"CONTRIBUTING": 99}  # what is new comes between
 LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s:#]+)(#[^()\s]*)?\)|(?<![\[`])`([\w./-]+)`(?![\]`])")  # or a path

@@ -11,10 +11,6 @@ from torch.func import functional_call
 
 from focil import backbones
 from focil.base import words
-from focil.bench import replay
-from focil.bench.engine import trainings
-from focil.bench.page import redraws
-from focil.bench.shares import shares
 from focil.confidence import RULES
 from focil.data.datasets import Dataset
 from focil.data.stream import Augmentation, Stream, class_order
@@ -22,6 +18,10 @@ from focil.expert import Expert
 from focil.masks import Ledger
 from focil.memo.finetune import Finetune
 from focil.memo.schedule import OfflineOptions
+from focil.reports.bench import replay
+from focil.reports.bench.engine import trainings
+from focil.reports.bench.page import redraws
+from focil.reports.bench.shares import shares
 from focil.router.patches import Recipe
 from focil.router.routed import RoutedFocil, RoutedOptions
 from focil.router.router import Router

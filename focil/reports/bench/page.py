@@ -7,7 +7,7 @@ tasks that were learned.
 import statistics
 from pathlib import Path
 
-from focil.bench.browser import BrowserError, chromium
+from focil.reports.bench.browser import BrowserError, chromium
 from focil.reports.explorer.serve import EXPLORER, free_port, serving, voila
 from focil.reports.explorer.views import NETWORKS
 
