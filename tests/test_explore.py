@@ -7,7 +7,7 @@ from pathlib import Path
 import ipywidgets
 import pytest
 
-from focil.reports.explorer import results, saved, views
+from focil.reports.explorer import plans, results, saved
 from focil.reports.explorer.planner import planner
 from focil.reports.explorer.viewer import HEADINGS, NONE, REFERENCE, YOURS, grouped, viewer
 from focil.runs.checkpoint import RunError
@@ -38,16 +38,16 @@ def test_the_plan_s_page_follows_its_controls():
     controls, (page,) = named(planner())
     controls["Tasks planned"].value = 5
     planned = page.value
-    assert planned == views.planned("MLP 784-300-100 (28 x 28 pixels)", 0.94, 5, "planned", 0)
+    assert planned == plans.planned("MLP 784-300-100 (28 x 28 pixels)", 0.94, 5, "planned", 0)
     assert "The last of 5 tasks trains" in planned and "exact" in planned and planned.count("<img alt=") == 1
     controls["Allocation"].value = "independent"
     assert page.value != planned and "one random draw" in page.value
 
 
-@pytest.mark.parametrize("network", list(views.NETWORKS))
+@pytest.mark.parametrize("network", list(plans.NETWORKS))
 def test_a_plan_s_page_counts_memory_in_bytes_and_images(network):
-    page = views.planned(network, 0.9, 3, "planned", 0)
-    assert page.count('<th scope="row">') == len(views.MEMORY) + 3
+    page = plans.planned(network, 0.9, 3, "planned", 0)
+    assert page.count('<th scope="row">') == len(plans.MEMORY) + 3
     if network.startswith("MLP 64"):
         # 49 200 float32; an image of 8 x 8 pixels is 64 bytes.
         assert "<td>196,800</td><td>3,075.0</td>" in page

@@ -44,23 +44,6 @@ def has_number_or_figure(cell) -> bool:
     return bool(numbers) or any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
 
 
-def words_of_sentences(text: str) -> list[list[str]]:
-    """Sentences of Markdown as words; formulas and code count as a word, links as what they show."""
-    for pattern, written in (
-        (r"```.*?```", "."),
-        (r"\$\$.*?\$\$", "."),
-        (r"\$[^$]+\$|`[^`]*`", "x"),
-        (r"\[([^\]]*)\]\([^)]*\)", r"\1"),
-        (r"</?[a-z]+>", "\n\n"),
-    ):
-        text = re.sub(pattern, written, text, flags=re.DOTALL)
-    blocks = re.split(r"\n\s*\n|\n(?=[-*|#] |\d+\. )", text)
-    sentences = [
-        part for block in blocks for part in re.split(r"(?<=[.?!:])[\"')*]*\s+", " ".join(block.split()))
-    ]
-    return [re.findall(r"\S*[A-Za-z0-9]\S*", sentence) for sentence in sentences]
-
-
 @pytest.mark.parametrize("path", ALL, ids=name)
 def test_every_notebook_is_clean(path):
     text = path.read_text(encoding="utf-8")
@@ -159,13 +142,6 @@ def test_nbval_fails_for_a_wrong_number_and_for_a_wrong_threshold(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     failed = re.findall(r"^FAILED \S+::Cell (\d+)", done.stdout, re.MULTILINE)
     assert failed == ["2", "4"] and "2 failed, 3 passed" in done.stdout, done.stdout
-
-
-@pytest.mark.parametrize("path", TEACHING, ids=name)
-def test_sentences_of_lessons_are_short(path):
-    cells = nbformat.read(path, as_version=4).cells
-    prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    assert [" ".join(words) for words in words_of_sentences(prose) if len(words) > 30] == []
 
 
 @pytest.mark.parametrize("path", TEACHING, ids=name)

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from focil.__main__ import main
-from focil.reports.explorer import images, planning, views
+from focil.reports.explorer import images, planning, plans
 from focil.reports.explorer.saved import SavedRun
 from focil.reports.explorer.serve import EXPLORER, ServeError, free_port, serving, voila
 
@@ -125,8 +125,8 @@ def test_a_slider_moves_and_picture_and_numbers_become_the_package_s(page):
     slider.press("ArrowLeft")
     slider.press("ArrowLeft")
     plan = planning.plan("mlp", (1, 28, 28), 20, 0.91, "planned", 0)
-    assert settled(page, views.summary(plan, "planned")) == views.summary(plan, "planned")
-    expected = re.findall(r"<t[dh](?: [^>]*)?>(.*?)</t[dh]>", views.planned(MLP, 0.91, 20, "planned", 0))
+    assert settled(page, plans.summary(plan, "planned")) == plans.summary(plan, "planned")
+    expected = re.findall(r"<t[dh](?: [^>]*)?>(.*?)</t[dh]>", plans.planned(MLP, 0.91, 20, "planned", 0))
     cells = page.locator(".focil-table th, .focil-table td").all_text_contents()
     assert cells == [html.unescape(cell) for cell in expected]
     assert page.locator("img:visible").get_attribute("src") != before
@@ -136,7 +136,7 @@ def test_another_backbone_and_allocation(page):
     page.get_by_label("Backbone").select_option("ResNet18 (32 x 32 pixels, colour)")
     page.get_by_label("Allocation").locator("visible=true").select_option("independent")
     plan = planning.plan("resnet18", (3, 32, 32), 20, 0.91, "independent", 0)
-    assert settled(page, "one random draw") == views.summary(plan, "independent")
+    assert settled(page, "one random draw") == plans.summary(plan, "independent")
 
 
 def test_it_learns_while_one_watches_stops_and_says_what_cannot_be(page, ran):

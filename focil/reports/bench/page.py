@@ -8,8 +8,8 @@ import statistics
 from pathlib import Path
 
 from focil.reports.bench.browser import BrowserError, chromium
+from focil.reports.explorer.plans import NETWORKS
 from focil.reports.explorer.serve import EXPLORER, free_port, serving, voila
-from focil.reports.explorer.views import NETWORKS
 
 # Resolves two frames after the page's picture has changed and is decoded, to the milliseconds since the key
 # press that follows.

@@ -12,6 +12,7 @@ import torch
 
 from focil.data.datasets import Dataset
 from focil.masks import Allocation
+from focil.memo.account import FLOAT
 from focil.runs.checkpoint import build_method, evaluation_of
 from focil.runs.numbers import with_total
 from focil.runs.params import Benchmark
@@ -20,7 +21,6 @@ from focil.runs.sources import load_data, open_stream
 BASE = "digits-5"  # the params file that is learned, but for what can be moved
 TASKS = (2, 5, 10)  # that divide the ten classes
 SWEPT = (0.5, 0.7, 0.8, 0.9, 0.94, 0.96, 0.98, 0.99)
-FLOAT = 4  # bytes of a weight
 Beat = Callable[[int], object]  # called with the images of each batch; what it raises ends the learning
 
 

@@ -2,14 +2,14 @@
 
 import ipywidgets as widgets
 
-from focil.reports.explorer import layout, views
+from focil.reports.explorer import layout, plans
 from focil.reports.explorer.layout import FULL
 
 
 def planner() -> widgets.Box:
     """Controls of a plan at the left, its page at the right."""
     controls = {
-        "network": widgets.Dropdown(options=list(views.NETWORKS), description="Backbone", **FULL),
+        "network": widgets.Dropdown(options=list(plans.NETWORKS), description="Backbone", **FULL),
         "sparsity": widgets.FloatSlider(
             0.94, min=0.5, max=0.99, step=0.01, description="Sparsity", continuous_update=False, **FULL
         ),
@@ -22,7 +22,7 @@ def planner() -> widgets.Box:
     page = layout.page()
 
     def follow(_change: object = None) -> None:
-        page.value = views.planned(**{name: control.value for name, control in controls.items()})
+        page.value = plans.planned(**{name: control.value for name, control in controls.items()})
 
     layout.call(follow, controls.values())
     follow()
