@@ -12,6 +12,7 @@ from PIL import Image
 from focil.base.files import WriteError
 from focil.evaluation.published import PUBLISHED, UNREAD, Published
 from focil.figures import (
+    account,
     accuracy,
     answering,
     audit,
@@ -280,7 +281,7 @@ def studied(tasks, count):
     """Every picture of the two studies."""
     yield memory.stages(methods(count, tasks), [2] * tasks)
     yield memory.over_memory(list(over(count, min(tasks, 5))))
-    yield memory.counted(methods(count, tasks), 3072)
+    yield account.counted(methods(count, tasks), 3072)
     if tasks > 1:
         yield memory.confusion(methods(count, tasks), CLASSES)
         yield layers.blocks({"der": noted(tasks), "memo": noted(tasks)})
@@ -1034,7 +1035,7 @@ def test_confusions_say_how_many_old_images_are_answered_as_new():
 
 def test_the_account_counts_every_byte_and_marks_what_is_published():
     runs = methods(2) | {"focil": trained("focil")}
-    picture = memory.counted(runs, image_bytes=10_000)
+    picture = account.counted(runs, image_bytes=10_000)
     (axis,) = picture.figure.axes
     assert titles(picture) == [
         (
@@ -1054,7 +1055,7 @@ def test_the_account_counts_every_byte_and_marks_what_is_published():
 def test_a_teacher_has_a_part_of_its_own():
     report = trained("wa")[0]
     counted = {"counted": COUNTED | {"teacher": 4_000_000}, "published": report["memory"][0]["published"]}
-    picture = memory.counted({"replay": trained("replay"), "wa": [report | {"memory": [counted]}]}, 10_000)
+    picture = account.counted({"replay": trained("replay"), "wa": [report | {"memory": [counted]}]}, 10_000)
     (axis,) = picture.figure.axes
     bars = {container.get_label(): [bar.get_width() for bar in container] for container in axis.containers}
     assert bars["teacher (while learning)"] == pytest.approx([0, 4])

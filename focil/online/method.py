@@ -1,5 +1,6 @@
 """What the online methods share: one pass, a step or more for each batch, one network with one head."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -41,7 +42,7 @@ class ReplayOptions(OnlineOptions):
     rule: Rule = Field("reservoir", description="who stays when the buffer is full")
 
 
-class OneHead:
+class OneHead(ABC):
     """What is asked of every method here: scores of all classes, from which evidence follows.
 
     image_shape: (C, H, W). tasks, classes: number of tasks, and of classes in each. stream: whose training
@@ -72,9 +73,9 @@ class OneHead:
         within = np.where(np.isfinite(best)[:, :, None], within, 0.0)  # of a task nothing is stored
         return {"network": Evidence(log_softmax(within), log_softmax(best))}
 
+    @abstractmethod
     def scores(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N classes"]:
         """Scores of all classes of the stream for normalised images, seen or not."""
-        raise NotImplementedError
 
     def state(self) -> dict:
         """Tensors and plain values from which `load` goes on after a task."""
@@ -84,7 +85,7 @@ class OneHead:
         """Continue from a `state`."""
         self.done, self.report = state["done"], state["report"]
 
-    def _build(self) -> None:
+    def _build(self) -> None:  # noqa: B027 (some have nothing to make)
         """Make what learns, as it is at the start."""
 
     def _finish(self, task: Task, passed: int) -> None:
@@ -132,7 +133,7 @@ class Online(OneHead):
 
     # What a method may do differently
 
-    def _build(self) -> None:
+    def _build(self) -> None:  # noqa: B027 (some have nothing to make)
         name, count = self.options.network, self.tasks * self.classes
         self.net = networks.build(name, self.image_shape, count, self.seed).to(self.device)
         self.optimiser = torch.optim.SGD(self.net.parameters(), lr=self.options.lr)
