@@ -132,7 +132,8 @@ def confusion(runs: Runs, classes: Sequence[str]) -> style.Picture:
         axis.set_title(f"{TITLES[method]}: {parts.percent(late[method])}")
         ticks = np.linspace(0, len(counts) - 1, 3).astype(int)
         names = [classes[tick] for tick in ticks]
-        axis.set_xticks(ticks, names, rotation=30, ha="right")  # names are long
+        slanted = {"rotation": 30, "ha": "right"} if max(map(len, names)) > 3 else {}
+        axis.set_xticks(ticks, names, **slanted)
         axis.set_yticks(ticks, names)
         axis.set_xlabel("answered class")
     for axis in axes[len(runs) :]:
