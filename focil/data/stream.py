@@ -235,6 +235,8 @@ class Stream:
         self.device = torch.device(device)
         self.train = _channels_first(data.x_train, self.device)  # (N, C, H, W) uint8
         self.test = _channels_first(data.x_test, self.device)
+        # Made once: a copy to a GPU waits for every step before it.
+        self._scale = _scale(data.mean, data.std, self.device)
         self.on_draw: Callable[[int], object] = lambda images: None
         self._tasks = [
             Task(self, index) for index in range(len(order))
@@ -264,7 +266,7 @@ class Stream:
 
     def prepare(self, images: Num[Tensor, "N C H W"]) -> Float32[Tensor, "N C H W"]:
         """Normalise images of 0..255 by the data set's mean and standard deviation."""
-        return normalise(images, self.data.mean, self.data.std)
+        return _standardised(images, self._scale)
 
     def test_task(self) -> Int64[np.ndarray, " N"]:
         """Task index of every test image."""
@@ -302,9 +304,15 @@ def normalise(
     >>> normalise(torch.tensor([[[[0, 255]]]], dtype=torch.uint8), mean=[0.5], std=[0.25])
     tensor([[[[-2.,  2.]]]])
     """
-    scale = torch.tensor([list(mean), list(std)], device=images.device, dtype=torch.float32)
-    centre, spread = scale[:, None, :, None, None] * 255
-    return (images.to(torch.float32) - centre) / spread
+    return _standardised(images, _scale(mean, std, images.device))
+
+
+def _scale(mean: Sequence[float], std: Sequence[float], device: torch.device) -> Float32[Tensor, "2 C 1 1"]:
+    return torch.tensor([list(mean), list(std)], device=device, dtype=torch.float32)[..., None, None] * 255
+
+
+def _standardised(images: Tensor, scale: Float32[Tensor, "2 C 1 1"]) -> Tensor:
+    return (images.to(torch.float32) - scale[0]) / scale[1]
 
 
 def _channels_first(images: np.ndarray, device: torch.device) -> Tensor:

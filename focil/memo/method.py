@@ -227,10 +227,10 @@ class Offline:
         """One epoch: normalised, augmented images (B, C, H, W), channels last, and labels (B,)."""
         order = seeds.numpy_generator(self.seed, "sample order", self.done, epoch).permutation(len(images))
         crops = seeds.torch_generator(self.seed, "augmentation", self.done, epoch, device=self.device)
-        parts = np.array_split(
-            order, -(-len(order) // self.options.batch_size)
-        )  # equal parts: none of a single image
-        for rows in (torch.as_tensor(part, device=self.device) for part in parts):
+        count = -(-len(order) // self.options.batch_size)
+        # All of an epoch's rows at once: a copy to a GPU waits for every step before it.
+        rows_of = torch.as_tensor(order, device=self.device)
+        for rows in rows_of.tensor_split(count):  # equal parts: none of a single image
             prepared = self.stream.prepare(self.stream.augmentation(images[rows], crops))
             self.stream.on_draw(len(rows))
             yield prepared.contiguous(memory_format=torch.channels_last), labels[rows]

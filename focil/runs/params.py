@@ -150,7 +150,8 @@ class Benchmark(Section):
     def trains_as(self, recorded: Mapping[str, Any]) -> bool:
         """Whether the same training under a recorded benchmark gives the same numbers.
 
-        Which methods and budgets are compared may differ, and the number of threads.
+        Which methods and budgets are compared may differ, the number of threads, and the device: of a study
+        some trainings may be made on a GPU and some on a processor, and each says on what.
         """
 
         def any_choice(benchmark: Benchmark) -> Benchmark:
@@ -160,7 +161,9 @@ class Benchmark(Section):
             if isinstance(online, OnlineStudyOptions):
                 chosen = {"methods": (), "exemplars": (), "heavy": (), "tuning_seeds": 1}
                 online = online.model_copy(update=chosen)
-            return benchmark.model_copy(update={"memory": memory, "online": online, "threads": 1})
+            return benchmark.model_copy(
+                update={"memory": memory, "online": online, "threads": 1, "device": "cpu"}
+            )
 
         try:
             return any_choice(Benchmark.recorded(recorded)) == any_choice(self)
