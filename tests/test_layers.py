@@ -93,6 +93,7 @@ def watched(epochs, factors, blocks, watch=None):
             optimiser.zero_grad()
             loss.backward()
             watch.step()
+            watch.steps += 1
             optimiser.step()
         watch.epoch()
     return watch

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 class Watch:
     """Gradient norm and shift of named blocks while one task is learned.
 
-    blocks: name -> module, shallow to deep, those with weights.
+    blocks: name -> module, shallow to deep, those with weights. steps: how many were noted; who calls `step`
+    counts them, since a recorded step runs no Python.
     """
 
     def __init__(self, blocks: Mapping[str, nn.Module]):
@@ -35,7 +36,6 @@ class Watch:
             self.squares[name] += (
                 torch.stack(norms).square().sum()
             )  # stays on the device: reading it would wait for the step
-        self.steps += 1
 
     def epoch(self) -> None:
         """Note where the weights are after an epoch; the first one counts."""

@@ -20,11 +20,13 @@ from focil.memo.account import Growth
 from focil.memo.exemplars import ExemplarError, Exemplars
 from focil.memo.layers import Watch, grams
 from focil.memo.networks import SingleNet, align
-from focil.memo.schedule import OfflineOptions, schedule
+from focil.memo.recorded import Recorded, own_stream
+from focil.memo.schedule import OfflineOptions, Schedule, schedule, set_rate
 from focil.search import DivergedError
 
 CHUNK = 500  # images scored at a time
 PROBES = 200  # test images whose activations are compared between tasks
+PREPARED = {"cpu": 1, "cuda": 64}  # batches that are augmented at once: a GPU is quicker at large pieces
 
 
 class Offline:
@@ -183,24 +185,31 @@ class Offline:
     def _fit(self, images: Tensor, labels: Tensor, on_epoch: Callable[[], object]) -> None:
         options = self.options
         plan = schedule(options.schedule, self.done == 0, options.lr, options.cpu_epochs)
-        trained = [p for p in self.net.parameters() if p.requires_grad]
-        optimiser = torch.optim.SGD(
-            trained, plan.lr, options.momentum, weight_decay=plan.weight_decay, nesterov=plan.nesterov
-        )
+        optimiser = self._optimiser(plan)
         watch = Watch(self.net.newest_blocks())
         if self.epoch:
-            optimiser.load_state_dict(self._optimiser_state)
+            groups = optimiser.state_dict()["param_groups"]
+            optimiser.load_state_dict({"state": self._optimiser_state, "param_groups": groups})
             watch.load(self._watch_state)
+
+        def step(part: Tensor, answers: Tensor) -> Tensor:
+            loss = self._gradients(part, answers, optimiser)
+            watch.step()
+            optimiser.step()
+            return loss
+
+        step = Recorded(step) if self.device.type == "cuda" else step
         batches = -(-len(images) // options.batch_size)
         for epoch in range(self.epoch, plan.epochs):
             # A network of a user's own may have dropout, which draws from torch's own generator.
-            with seeds.as_torchs_own(self.seed, "dropout", self.done, epoch, device=self.device):
+            with (
+                seeds.as_torchs_own(self.seed, "dropout", self.done, epoch, device=self.device),
+                own_stream(self.device),
+            ):
                 for number, (part, answers) in enumerate(self._batches(images, labels, epoch)):
-                    for group in optimiser.param_groups:
-                        group["lr"] = plan.rate(epoch + number / batches)
-                    loss = self._step(part, answers, optimiser)
-                    watch.step()
-                    optimiser.step()
+                    set_rate(optimiser, plan.rate(epoch + number / batches))
+                    loss = step(part, answers)
+                    watch.steps += 1
             if not torch.isfinite(loss):
                 raise DivergedError(
                     f"training diverged: the loss of task {self.done} is no number after epoch {epoch + 1}; "
@@ -208,12 +217,23 @@ class Offline:
                 )
             watch.epoch()
             self.epoch = epoch + 1
-            self._optimiser_state, self._watch_state = optimiser.state_dict(), watch.state()
+            self._optimiser_state, self._watch_state = optimiser.state_dict()["state"], watch.state()
             on_epoch()
         self.report.append(watch.report())
         self._optimiser_state = self._watch_state = None
 
-    def _step(self, images: Tensor, labels: Tensor, optimiser: torch.optim.Optimizer) -> Tensor:
+    def _optimiser(self, plan: Schedule) -> torch.optim.SGD:
+        on_gpu = self.device.type == "cuda"
+        return torch.optim.SGD(
+            [p for p in self.net.parameters() if p.requires_grad],
+            torch.tensor(plan.lr, device=self.device) if on_gpu else plan.lr,
+            self.options.momentum,
+            weight_decay=plan.weight_decay,
+            nesterov=plan.nesterov,
+            fused=on_gpu,
+        )
+
+    def _gradients(self, images: Tensor, labels: Tensor, optimiser: torch.optim.Optimizer) -> Tensor:
         """The loss of a batch, and its gradients."""
         self.net.training_mode()
         in_half = self.options.precision == "bfloat16"
@@ -221,7 +241,7 @@ class Offline:
             loss = self._loss(images, labels)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        return loss
+        return loss.detach()
 
     def _batches(self, images: Tensor, labels: Tensor, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch: normalised, augmented images (B, C, H, W), channels last, and labels (B,)."""
@@ -229,11 +249,16 @@ class Offline:
         crops = seeds.torch_generator(self.seed, "augmentation", self.done, epoch, device=self.device)
         count = -(-len(order) // self.options.batch_size)
         # All of an epoch's rows at once: a copy to a GPU waits for every step before it.
-        rows_of = torch.as_tensor(order, device=self.device)
-        for rows in rows_of.tensor_split(count):  # equal parts: none of a single image
+        parts = torch.as_tensor(order, device=self.device).tensor_split(count)  # none of a single image
+        size = PREPARED[self.device.type]
+        for together in (parts[start : start + size] for start in range(0, count, size)):
+            rows = torch.cat(together)
             prepared = self.stream.prepare(self.stream.augmentation(images[rows], crops))
-            self.stream.on_draw(len(rows))
-            yield prepared.contiguous(memory_format=torch.channels_last), labels[rows]
+            prepared = prepared.contiguous(memory_format=torch.channels_last)
+            sizes = [len(part) for part in together]
+            for part, answers in zip(prepared.split(sizes), labels[rows].split(sizes), strict=True):
+                self.stream.on_draw(len(part))
+                yield part, answers
 
     def _store(self, images: Tensor, labels: Tensor) -> None:
         if not self.exemplars.budget:

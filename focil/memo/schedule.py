@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from focil.backbones import Precision
@@ -79,3 +80,12 @@ def schedule(kind: Kind, first_task: bool, lr: float, cpu_epochs: int) -> Schedu
         warm_up=WARM_UP * epochs if kind == "budget" else 0.0,
         nesterov=kind == "budget",
     )
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """The rate of the next step; a tensor stays the same one, as a recorded step asks for."""
+    for group in optimiser.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
