@@ -20,6 +20,7 @@ from focil.online.buffer import Buffer, BufferError
 from focil.online.onpro import confusion, prototype_loss
 from focil.online.scr import contrastive
 from focil.online.table import ONLINE
+from focil.search import DivergedError
 
 TASKS, CLASSES = 3, 2
 STORED = 30
@@ -374,6 +375,13 @@ def test_onpro_mixes_the_share_that_is_asked_for():
     assert (first[4:] != second[4:]).all() and torch.equal(first[:4], stored.labels[:4])
     one_class = torch.zeros(8, dtype=torch.long)
     assert torch.equal(method._mix(images, one_class, images.flatten(1))[0], images)
+
+
+def test_onpro_says_that_it_diverged_before_it_draws_by_what_is_no_number():
+    method = taught("onpro", 1)
+    images, labels = torch.zeros(4, *method.image_shape), torch.tensor([0, 0, 1, 1])
+    with pytest.raises(DivergedError, match="OnPro diverged in task 1.*lower online.lr"):
+        method._mix(images, labels, torch.full((4, 3), torch.nan))
 
 
 def test_gdumb_begins_anew_with_every_task():

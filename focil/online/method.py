@@ -159,14 +159,18 @@ class Online(OneHead):
     def _step(self, images: Tensor, labels: Tensor, stored: Stored | None = None) -> None:
         self.net.train(len(labels) + (len(stored.labels) if stored else 0) > 1)
         loss = self._loss(self._prepared(images), labels, stored)
-        if not torch.isfinite(loss):
+        self._must_be_finite(loss)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self._descend()
+
+    def _must_be_finite(self, numbers: Tensor) -> None:
+        """Raise DivergedError where the loss, or what it is computed from, is no number any more."""
+        if not torch.isfinite(numbers).all():
             raise DivergedError(
                 f"{self.title} diverged in task {self.done}: its loss is no number; lower online.lr (it is "
                 f"{self.options.lr:g})"
             )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self._descend()
 
     def _descend(self) -> None:
         """Use the gradients."""

@@ -75,6 +75,7 @@ class Onpro(Replay):
         first, second = torch.arange(len(labels)).repeat(2, 1).to(self.device)
         if count:
             chance = confusion(projected, labels).flatten().cpu()
+            self._must_be_finite(chance)  # images are drawn by it, before there is a loss
             drawn = torch.multinomial(chance, count, replacement=True, generator=self.dice).to(self.device)
             first[-count:], second[-count:] = drawn // len(labels), drawn % len(labels)
             share[-count:] = torch.rand(count, generator=self.dice).to(self.device)
