@@ -39,7 +39,7 @@ def test_a_worked_example_adds_a_method_that_runs_and_passes_its_test(
     path = tmp_path / "focil" / room / "table.py"
     after = 'ONLINE = "focil"' if room == "memo" else "TITLES = "
     path.write_text(path.read_text().replace(after, f"{table}\n{after}", 1))
-    quick = params.replace("cpu_epochs: 10", "cpu_epochs: 2")  # that it runs is asked here, not how well
+    quick = params.replace("epochs: 10", "epochs: 2")  # that it runs is asked here, not how well
     (tmp_path / "params" / f"{name}-digits.yaml").write_text(quick)
     (tmp_path / "tests" / f"test_{name}.py").write_text(test)
 

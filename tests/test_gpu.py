@@ -17,7 +17,7 @@ def weights(name: str) -> list[torch.Tensor]:
     data = focil.load("digits")
     order = class_order(data, 5, 0)[:TASKS]
     stream = Stream(data, order, 0, passes=100, augmentation=Augmentation(crop=1), device="cuda")
-    options = OfflineOptions(schedule="budget", cpu_epochs=EPOCHS, batch_size=32, lr=0.05)
+    options = OfflineOptions(schedule="budget", epochs=EPOCHS, batch_size=32, lr=0.05)
     exemplars = 100 if OFFLINE[name].keeps_exemplars else 0
     method = OFFLINE[name]("convnet2", data.image_shape, [2] * TASKS, 0, stream, options, exemplars)
     for task in list(stream)[:TASKS]:

@@ -366,7 +366,7 @@ def test_a_study_runs_on_a_folder(tmp_path):
         "methods": ["memo"],
         "points": [{"network": "resnet18-imagenet", "exemplars": 4, "anchor": "each"}],
     }
-    memo["training"] = {"schedule": "cpu", "cpu_epochs": 1, "batch_size": 4, "aligning": "shrink"}
+    memo["training"] = {"schedule": "cpu", "epochs": 1, "batch_size": 4, "aligning": "shrink"}
     small = {
         "data": str(tmp_path / "pets"),
         "tasks": 2,

@@ -19,7 +19,7 @@ from focil.studies.tables import method_lines
 from focil.studies.training import OnePass, Setting, build
 
 ONLINE = {"sparsities": [0.5, 0.8], "learning_rates": [0.02, 0.1], "first_rung": 2, "router": "none"}
-LAYERS = {"network": "convnet2", "exemplars": 30, "training": {"cpu_epochs": 2, "batch_size": 20, "lr": 0.05}}
+LAYERS = {"network": "convnet2", "exemplars": 30, "training": {"epochs": 2, "batch_size": 20, "lr": 0.05}}
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from focil.studies.study import Job, StudyError
 from focil.studies.training import Setting
 from focil.studies.verdict import likeness
 
-TRAINING = {"cpu_epochs": 3, "batch_size": 20, "lr": 0.05, "aligning": "shrink"}
+TRAINING = {"epochs": 3, "batch_size": 20, "lr": 0.05, "aligning": "shrink"}
 ONLINE = {"sparsities": [0.5, 0.8], "learning_rates": [0.02, 0.1], "first_rung": 2, "router": "none"}
 EACH = {"network": "convnet2", "exemplars": 30, "anchor": "each"}
 FOUR = ["finetune", "replay", "memo", "focil"]

@@ -25,8 +25,8 @@ from focil.memo.table import OFFLINE as METHODS
 
 DATA = separable()  # six classes of 40 grey images, 6 x 6
 EPOCHS, EXEMPLARS = 8, 30
-OPTIONS = OfflineOptions(cpu_epochs=EPOCHS, batch_size=20, lr=0.05, aligning="shrink")
-SHORT = OPTIONS.model_copy(update={"cpu_epochs": 3})
+OPTIONS = OfflineOptions(epochs=EPOCHS, batch_size=20, lr=0.05, aligning="shrink")
+SHORT = OPTIONS.model_copy(update={"epochs": 3})
 BOUNDS = ("finetune", "joint")  # without exemplars
 ONE, TWO, FEATURES = 6 * 9 + 12, 6 * 8 * 9 + 16, 32  # parameters of the blocks below, and their features
 
@@ -568,7 +568,7 @@ def test_only_wa_memo_and_der_are_aligned_and_not_after_the_first_task(name, ali
     monkeypatch.setattr(
         offline, "align", lambda head, new, longest: called.append((head.out_features, new, longest))
     )
-    learned(name, options=OPTIONS.model_copy(update={"cpu_epochs": 1, "aligning": aligning}))
+    learned(name, options=OPTIONS.model_copy(update={"epochs": 1, "aligning": aligning}))
     longest = 1.0 if aligning == "shrink" else torch.inf
     assert called == ([(4, 2, longest), (6, 2, longest)] if name in ("wa", "memo", "der") else [])
 

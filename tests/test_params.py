@@ -113,13 +113,13 @@ def test_overrides_replace_what_the_file_says(params):
             "unknown key 'memory.points.0.exemplar'; did you mean 'exemplars'?",
         ),
         (
-            {"memory": {"points": [POINT], "training": {"epochs": 5}}},
-            "unknown key 'memory.training.epochs'; did you mean 'cpu_epochs'?",
+            {"memory": {"points": [POINT], "training": {"epoch": 5}}},
+            "unknown key 'memory.training.epoch'; did you mean 'epochs'?",
         ),
         ({"layers": {"exemplars": 5, "points": []}}, "unknown key 'layers.points'"),
         (
             {"layers": {"exemplars": 5, "training": {"zzzzz": 1}}},
-            "unknown key 'layers.training.zzzzz'; known keys: schedule, cpu_epochs,",
+            "unknown key 'layers.training.zzzzz'; known keys: schedule, epochs,",
         ),
     ],
 )
@@ -580,3 +580,20 @@ def test_memo_s_benchmarks_are_what_they_say(name, tasks, first):
         "published",
         "cpu",
     )
+
+
+def test_a_record_of_an_earlier_version_is_read_with_todays_names():
+    study = {"points": [POINT], "training": {"epochs": 7}}
+    today = Benchmark(**NEEDED, memory=study)
+    recorded = today.model_dump(mode="json")
+    recorded["memory"]["training"]["cpu_epochs"] = recorded["memory"]["training"].pop("epochs")
+    assert Benchmark.recorded(recorded) == today
+    recorded["memo"] = recorded.pop("memory")
+    assert Benchmark.recorded(recorded) == today
+
+
+def test_trainings_of_one_study_may_be_made_on_different_devices():
+    benchmark = Benchmark(**NEEDED, memory={"points": [POINT]}, device="cpu")
+    recorded = benchmark.model_dump(mode="json") | {"device": "cuda"}
+    assert benchmark.trains_as(recorded)
+    assert not benchmark.trains_as(recorded | {"crop": 3})

@@ -363,7 +363,7 @@ STUDIES = {
     methods: [finetune, replay, memo]
     network: convnet2
     points: [{network: convnet2, exemplars: 50, anchor: each}]
-    training: {cpu_epochs: 2, batch_size: 64, lr: 0.05, aligning: shrink}
+    training: {epochs: 2, batch_size: 64, lr: 0.05, aligning: shrink}
 """,
     "layers": """config:
   name: tiny
@@ -375,7 +375,7 @@ STUDIES = {
   layers:
     network: convnet2
     exemplars: 50
-    training: {cpu_epochs: 2, batch_size: 64, lr: 0.05, aligning: shrink}
+    training: {epochs: 2, batch_size: 64, lr: 0.05, aligning: shrink}
 """,
     "online": """config:
   name: tiny

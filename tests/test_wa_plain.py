@@ -13,7 +13,7 @@ from test_offline import new
 from focil.memo.schedule import OfflineOptions
 from focil.memo.wa import Wa
 
-OPTIONS = OfflineOptions(cpu_epochs=4, batch_size=20, lr=0.05)
+OPTIONS = OfflineOptions(epochs=4, batch_size=20, lr=0.05)
 T = 2  # temperature: section 3.1
 
 

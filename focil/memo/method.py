@@ -184,7 +184,7 @@ class Offline:
 
     def _fit(self, images: Tensor, labels: Tensor, on_epoch: Callable[[], object]) -> None:
         options = self.options
-        plan = schedule(options.schedule, self.done == 0, options.lr, options.cpu_epochs)
+        plan = schedule(options.schedule, self.done == 0, options.lr, options.epochs)
         optimiser = self._optimiser(plan)
         watch = Watch(self.net.newest_blocks())
         if self.epoch:

@@ -23,10 +23,10 @@ class OfflineOptions(BaseModel):
 
     schedule: Kind = Field(
         "cpu",
-        description="paper: 200 then 170 epochs in steps; cosine: the same epochs; cpu: cpu_epochs, cosine; "
-        "budget: cpu_epochs, warm-up and cosine, Nesterov",
+        description="paper: 200 then 170 epochs in steps; cosine: the same epochs; cpu: `epochs`, cosine; "
+        "budget: `epochs`, warm-up and cosine, Nesterov",
     )
-    cpu_epochs: int = Field(6, ge=1, description="epochs of every task with the schedules cpu and budget")
+    epochs: int = Field(6, ge=1, description="epochs of every task with the schedules cpu and budget")
     lr: Annotated[float, Field(gt=0)] = 0.1
     momentum: float = Field(0.9, ge=0, lt=1)
     batch_size: int = Field(128, ge=4, description="an epoch is cut into equal parts of at most as many")
@@ -65,13 +65,14 @@ class Schedule:
         return self.lr * 0.5 * (1 + math.cos(math.pi * passed))
 
 
-def schedule(kind: Kind, first_task: bool, lr: float, cpu_epochs: int) -> Schedule:
+def schedule(kind: Kind, first_task: bool, lr: float, epochs: int) -> Schedule:
     """The schedule of a task.
 
-    `paper` and `cosine` have the published epochs, `cpu` and `budget` have `cpu_epochs` and the same decays.
+    `paper` and `cosine` have the published epochs, `cpu` and `budget` have `epochs` and the same decays.
     """
-    published, few = FIRST if first_task else LATER, kind in ("cpu", "budget")
-    epochs = cpu_epochs if few else published
+    published = FIRST if first_task else LATER
+    if kind in ("paper", "cosine"):
+        epochs = published
     return Schedule(
         epochs=epochs,
         lr=lr,

@@ -130,6 +130,10 @@ class Benchmark(Section):
         known = {key: value for key, value in values.items() if key not in foreign}
         if "memo" in known:
             known["memory"] = known.pop("memo")
+        for study in ("memory", "layers"):
+            match known.get(study):
+                case {"training": {"cpu_epochs": epochs, **others}, **rest}:
+                    known[study] = rest | {"training": others | {"epochs": epochs}}
         return cls(**known)
 
     def is_same(self, recorded: Mapping[str, Any]) -> bool:

@@ -75,7 +75,7 @@ class MemoryOptions(OfflineSection):
     )
     first_classes: int | None = Field(None, ge=1, description="classes of the first task where it is larger")
     epochs: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (), description="of every task; each number is a training of its own. Default: training.cpu_epochs"
+        (), description="of every task; each number is a training of its own. Default: training.epochs"
     )
     only: dict[int, tuple[MethodName, ...]] = Field(
         {}, description="number of epochs -> the only methods that are trained so long; default: all"

@@ -49,7 +49,7 @@ class Setting(NamedTuple):
 
     def options(self, given: OfflineOptions) -> OfflineOptions:
         """How it trains: as the params file says, but for what this setting says."""
-        own = {"cpu_epochs": self.epochs, "lr": self.lr}
+        own = {"epochs": self.epochs, "lr": self.lr}
         return given.model_copy(update={key: value for key, value in own.items() if value is not None})
 
 
@@ -94,7 +94,7 @@ def passes(benchmark: Benchmark, data: Dataset, sizes: list[int], setting: Setti
     for task, classes in enumerate(sizes):
         old = seen * per_class
         kept = old if setting.method == "joint" else min(setting.exemplars, old)
-        epochs = schedule(options.schedule, task == 0, options.lr, options.cpu_epochs).epochs
+        epochs = schedule(options.schedule, task == 0, options.lr, options.epochs).epochs
         total += epochs * (classes * per_class + kept)
         seen += classes
     return round(total)

@@ -231,7 +231,7 @@ def epochs(precision: backbones.Precision, images: int = 2560) -> None:
     stream = Stream(
         data, class_order(data, 1, 0), 0, passes=1000, augmentation=Augmentation(4, True, 63 / 255)
     )
-    options = OfflineOptions(cpu_epochs=4, precision=precision)
+    options = OfflineOptions(epochs=4, precision=precision)
     method, ends = Finetune("resnet32", data.image_shape, [10], 0, stream, options), []
     method.learn(next(iter(stream)), lambda: ends.append(time.perf_counter()))
     took = 1000 * statistics.median(np.diff(ends)) / images
