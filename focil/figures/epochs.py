@@ -59,30 +59,35 @@ def winners(maps: Sequence[tuple[int | None, Map]]) -> style.Picture:
 
     maps: (budget in bytes, or None for equal exemplars, its map).
     """
-    epochs = sorted({p.epochs for _, grown in maps for points in grown.values() for p in points})
     budgets = sorted(maps, key=lambda pair: pair[0] or 0)
+    epochs = sorted({number for _, grown in maps for number in _ranked(grown)})
     figure, (axis,) = style.panels(1, 1, 1.4 + 0.75 * len(budgets))
     colours = {method: style.COLORS[index] for index, method in enumerate(TITLES)}
-    told = []
+    told, best_of_all = [], set()
     for row, (budget, grown) in enumerate(budgets):
+        ranked = _ranked(grown)
         for column, number in enumerate(epochs):
-            ranked = _ranked(grown, number)
-            if len(ranked) < 2:
+            if len(ranked.get(number, [])) < 2:
                 axis.text(column, row, "not run", ha="center", va="center", color=style.MUTED)
                 continue
-            (best, first), (second, next_best) = ranked[:2]
+            (best, first), (second, next_best) = ranked[number][:2]
             axis.add_patch(_cell(column, row, colours[best]))
             text = f"{TITLES[best]}\n+{100 * (first - next_best):.1f} to {TITLES[second]}"
+            if number in _whole(ranked):
+                best_of_all.add(TITLES[best])
+            else:
+                text += f"\n(of {len(ranked[number])})"
             axis.text(column, row, text, ha="center", va="center", fontsize=8)
-            told.append(f"{_budget(budget)}, {number} epochs: {TITLES[best]}, of {len(ranked)}")
+            told.append(f"{_budget(budget)}, {number} epochs: {TITLES[best]}, of {len(ranked[number])}")
     axis.set_xticks(range(len(epochs)), epochs)
     axis.set_yticks(range(len(budgets)), [_budget(budget) for budget, _ in budgets])
     axis.set_xlim(-0.5, len(epochs) - 0.5)
     axis.set_ylim(-0.5, len(budgets) - 0.5)
     axis.set_xlabel("epochs a task")
     axis.set_ylabel("budget")
-    best = " and ".join(sorted({text.split(": ")[1].split(",")[0] for text in told})) or "nobody"
-    finding = f"Best after the last task, at these budgets and epochs: {best}"
+    finding = (
+        f"Best after the last task, where all were trained: {' and '.join(sorted(best_of_all)) or 'nobody'}"
+    )
     parts.title(axis, finding)
     return style.Picture(
         figure, f"{finding}. A cell for each budget and number of epochs. {'; '.join(told)}."
@@ -122,23 +127,23 @@ def _finished(figure: Figure, axes: Sequence[Axes], grown: Map, finding: str) ->
 
 
 def _by_epochs(grown: Map) -> str:
-    """Who is best at the fewest and at the most epochs that have rivals, and what was not run."""
-    epochs = sorted({point.epochs for points in grown.values() for point in points})
-    ranked = {number: _ranked(grown, number) for number in epochs}
-    with_rivals = [number for number in epochs if len(ranked[number]) > 1]
-    if not with_rivals:
+    """Who is best at the fewest and at the most epochs after which all rivals are there, and who is not."""
+    ranked = _ranked(grown)
+    whole = _whole(ranked)
+    if not whole:
         return "No two methods with a budget were trained equally long"
-    ends = dict.fromkeys((with_rivals[0], with_rivals[-1]))
     text = ", ".join(
-        f"{TITLES[ranked[n][0][0]]} {100 * ranked[n][0][1]:.1f} % after {n} epochs" for n in ends
+        f"{TITLES[method]} {100 * share:.1f} % after {number} epochs"
+        for number in dict.fromkeys((whole[0], whole[-1]))
+        for method, share in ranked[number][:1]
     )
+    rivals = [method for method in grown if method not in BOUNDS]
     missing = [
-        f"{TITLES[method]} after {number}"
-        for method, points in grown.items()
-        for number in epochs
-        if number not in {point.epochs for point in points}
+        f"{', '.join(TITLES[m] for m in rivals if m not in dict(found))} after {number}"
+        for number, found in ranked.items()
+        if len(found) < len(rivals)
     ]
-    return f"Best: {text}{_crossing(grown)}" + (f". Not run: {', '.join(missing)}" if missing else "")
+    return f"Best: {text}{_crossing(grown)}" + (f". Not run: {'; '.join(missing)}" if missing else "")
 
 
 def _crossing(grown: Map) -> str:
@@ -148,15 +153,19 @@ def _crossing(grown: Map) -> str:
     return f". MEMO against replay: {turn(list(gaps_to(grown['memo'], grown['replay'])))}"
 
 
-def _ranked(grown: Map, epochs: int) -> list[tuple[str, float]]:
-    """(method, mean last accuracy) of all that have a budget, the best first."""
-    found = {
-        method: float(np.mean(point.last))
-        for method, points in grown.items()
-        for point in points
-        if method not in BOUNDS and point.epochs == epochs
-    }
-    return sorted(found.items(), key=lambda pair: -pair[1])
+def _ranked(grown: Map) -> dict[int, list[tuple[str, float]]]:
+    """Number of epochs -> (method, mean last accuracy) of all that have a budget, the best first."""
+    found: dict[int, list[tuple[str, float]]] = {}
+    for method, points in grown.items():
+        for point in points if method not in BOUNDS else ():
+            found.setdefault(point.epochs, []).append((method, float(np.mean(point.last))))
+    return {number: sorted(found[number], key=lambda pair: -pair[1]) for number in sorted(found)}
+
+
+def _whole(ranked: Mapping[int, Sequence]) -> list[int]:
+    """The numbers of epochs after which most rivals are there, and there are some."""
+    most = max(map(len, ranked.values()), default=0)
+    return [number for number, found in ranked.items() if len(found) == most > 1]
 
 
 def _budget(budget: int | None) -> str:

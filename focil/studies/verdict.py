@@ -159,7 +159,8 @@ def turn(gaps: list[tuple[int, float, float | None]]) -> str:
     above = [mean > 0 for _, mean, _ in gaps]
     turned = [i for i in range(1, len(above)) if above[i] != above[i - 1]]
     if not turned:
-        return f"{'above' if above[0] else 'below'} after {gaps[0][0]} epochs, and still after {gaps[-1][0]}"
+        still = f", and still after {gaps[-1][0]}" if len(gaps) > 1 else ""
+        return f"{'above' if above[0] else 'below'} after {gaps[0][0]} epochs{still}"
     if len(turned) > 1:
         return "the order turns more than once"
     return f"the order turns between {gaps[turned[0] - 1][0]} and {gaps[turned[0]][0]} epochs"
