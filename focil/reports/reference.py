@@ -118,9 +118,10 @@ def _publish_runs(runs: Path, target: Path, results: list[dict]) -> None:
 def thinned(result: Mapping, whole: bool) -> dict:
     """A run's result in few bytes.
 
-    Of one seed the `whole` story is kept: accuracy task by task, where images were routed, and the curves of
-    the search's candidates; with many tasks only by `sample` and `oracle` of whoever answers first, and no
-    curves. Of the others every number that is averaged over seeds, and what each search chose.
+    Of one seed the `whole` story is kept: accuracy task by task, where images were routed, occupancy, and the
+    curves of the search's candidates; with many tasks only by `sample` and `oracle` of whoever answers first,
+    no occupancy and no curves. Of the others every number that is averaged over seeds, and what each search
+    chose.
     """
     names, many = list(result["accuracy"]), len(result["test_images"]) > MANY_TASKS
     first = {accuracy.preferred(names, protocol) for protocol in ("sample", "oracle")}
@@ -130,7 +131,7 @@ def thinned(result: Mapping, whole: bool) -> dict:
         name: report if name in told else {key: value for key, value in report.items() if key != "matrix"}
         for name, report in result["accuracy"].items()
     }
-    if not whole:
+    if many or not whole:
         kept.pop("capacity", None)
     kept["routing"] = {name: table for name, table in result.get("routing", {}).items() if name in told}
     if "search" in result and (many or not whole):
