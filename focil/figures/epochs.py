@@ -62,7 +62,8 @@ def winners(maps: Sequence[tuple[int | None, Map]]) -> style.Picture:
     budgets = sorted(maps, key=lambda pair: pair[0] or 0)
     epochs = sorted({number for _, grown in maps for number in _ranked(grown)})
     figure, (axis,) = style.panels(1, 1, 1.4 + 0.75 * len(budgets))
-    colours = {method: style.COLORS[index] for index, method in enumerate(TITLES)}
+    methods = dict.fromkeys(method for _, grown in maps for method in grown)  # coloured as their lines are
+    colours = {method: style.COLORS[index] for index, method in enumerate(methods)}
     told, best_of_all = [], set()
     for row, (budget, grown) in enumerate(budgets):
         ranked = _ranked(grown)
