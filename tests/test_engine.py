@@ -264,6 +264,13 @@ def test_other_versions_are_refused_unless_they_are_accepted(on_cluster, monkeyp
     assert collected(given)["one"][0] == 1
 
 
+def test_a_worker_lets_go_of_what_a_training_held():
+    given = [Training(str(number), 1, trainings.ring, ()) for number in range(3)]
+    found = []
+    compute(given, lambda training, result: found.append(result), workers=1)
+    assert found == [0, 0, 0]
+
+
 def test_a_gpu_is_asked_for_as_a_resource(pair, on_cluster, monkeypatch):
     given = [Training("one", 1, trainings.answer, (1,))]
     monkeypatch.setattr(focil.engine.cluster, "PATIENCE", 1.0)

@@ -1,8 +1,10 @@
 """Trainings for tests of the engine, in a module that workers can import."""
 
+import gc
 import os
 import signal
 import time
+import weakref
 from pathlib import Path
 
 from focil.base.errors import FocilError
@@ -37,3 +39,21 @@ def long(folder, progress):
             progress.advance(1)
     finally:
         (Path(folder) / f"ended-{os.getpid()}").touch()
+
+
+class Knot:
+    """One of two that hold each other."""
+
+
+left: list[weakref.ref] = []  # what the training before this one left in this worker
+
+
+def ring(progress):
+    """Leave two objects that hold each other, as a stream and a checkpoint do; returns how many are still
+    there of the training before."""
+    gc.disable()  # or it might run by chance
+    there = sum(reference() is not None for reference in left)
+    one, other = Knot(), Knot()
+    one.other, other.other = other, one
+    left[:] = [weakref.ref(one), weakref.ref(other)]
+    return there

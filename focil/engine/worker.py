@@ -1,5 +1,6 @@
 """What happens in a worker: one training, its progress, its folder, and what must be as the client has it."""
 
+import gc
 import secrets
 import tempfile
 import time
@@ -80,7 +81,11 @@ def perform(function: Callable[..., Any], given: tuple, expected: dict | None, t
             f"the worker {where()} has other versions than this machine ({'; '.join(differ)}): install the "
             "same there, or accept it with --any-version; results record what they were made with"
         )
-    return function(*given, Progress(topic))
+    try:
+        return function(*given, Progress(topic))
+    finally:
+        # A training's stream and checkpoint hold each other: gigabytes, in too few objects to be noticed.
+        gc.collect()
 
 
 def where() -> str:
