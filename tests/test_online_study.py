@@ -372,6 +372,7 @@ def test_the_first_title_says_who_is_best_at_which_bytes_also_where_it_is_not_ou
             point("NCM", 2_000, 0.4),
             point("ER", 3_000_000, 0.3),
             point("FOCIL, both", 5_000_000, 0.6),
+            point("FOCIL, router", 5_500_000, 0.65),
             point("FOCIL, both", 6_000_000, 0.7),
             point("GDumb", 9_000_000, 0.65),
             point("SCR", 50_000_000, 0.8),
@@ -379,8 +380,8 @@ def test_the_first_title_says_who_is_best_at_which_bytes_also_where_it_is_not_ou
         "sample",
     )
     assert picture.alt.startswith(
-        "One image alone: no method with fewer bytes is better than NCM (40 % with 2 kB), FOCIL, both (70 % "
-        "with 6 MB), SCR (80 % with 50 MB)."
+        "One image alone: no method with fewer bytes is better than NCM (40 % with 2 kB), FOCIL, router (65 "
+        "% with 5.5 MB), FOCIL, both (70 % with 6 MB), SCR (80 % with 50 MB)."
     )
 
 

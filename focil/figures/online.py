@@ -213,15 +213,16 @@ def _look(index: int, who: str) -> dict:
 
 
 def _best_at(points: Sequence[Point]) -> str:
-    """Who beats all with fewer bytes, from few to many, at its largest such memory in a row."""
-    steps: list[Point] = []
+    """Who beats all with fewer bytes, each once: at its largest such memory."""
+    most, largest = -1.0, {}
     for point in sorted(points, key=lambda point: (point["bytes"], -point["accuracy"])):
-        if not steps or point["accuracy"] > steps[-1]["accuracy"]:
-            if steps and steps[-1]["who"] == point["who"]:
-                steps.pop()
-            steps.append(point)
+        if point["accuracy"] > most:
+            most = point["accuracy"]
+            largest.pop(point["who"], None)  # so that they stand from few bytes to many
+            largest[point["who"]] = point
     return ", ".join(
-        f"{step['who']} ({_percent(step['accuracy'])} with {_megabytes(step['bytes'])})" for step in steps
+        f"{who} ({_percent(point['accuracy'])} with {_megabytes(point['bytes'])})"
+        for who, point in largest.items()
     )
 
 
