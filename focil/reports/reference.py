@@ -28,7 +28,9 @@ KEPT_FIGURE = "accuracy-curves.png"
 SHOWN = {  # what is worth seeing of one benchmark beside it, or is shown by docs/results.md
     "digits-5": ("occupancy.png",),
     "cifar100-20": ("occupancy.png", "batches.png", "competition.png"),
+    "memo-cifar100-epochs": ("epochs-0.png", "passes-0.png", "winners.png", "similarity.png"),  # only these
 }
+OF_ONE_SEED = ("layers", "cka", "memory")  # of a study of memory: kept of the first seed
 
 
 class PublishError(FocilError):
@@ -91,12 +93,16 @@ def _publish_study(study: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     result = read_result(study / RESULT)
-    for report in (report for reports in result.get("runs", {}).values() for report in reports):
-        if len(report.get("confusion", ())) > MANY_CLASSES:  # the picture of it is enough
-            del report["confusion"]
+    for reports in result.get("runs", {}).values():
+        for number, report in enumerate(reports):
+            pictured = len(report.get("confusion", ())) > MANY_CLASSES  # the picture of it is enough
+            untold = OF_ONE_SEED if number and "points" in result else ()
+            for key in (*untold, *(["confusion"] if pictured else ())):
+                report.pop(key, None)
     _write(result, target)
     for picture in sorted((study / "figures").glob("*.png")):
-        shutil.copy2(picture, target / picture.name)
+        if picture.name in SHOWN.get(target.name, (picture.name,)):
+            shutil.copy2(picture, target / picture.name)
 
 
 def _publish_runs(runs: Path, target: Path, results: list[dict]) -> None:
@@ -118,10 +124,10 @@ def _publish_runs(runs: Path, target: Path, results: list[dict]) -> None:
 def thinned(result: Mapping, whole: bool) -> dict:
     """A run's result in few bytes.
 
-    Of one seed the `whole` story is kept: accuracy task by task, where images were routed, occupancy, and the
-    curves of the search's candidates; with many tasks only by `sample` and `oracle` of whoever answers first,
-    no occupancy and no curves. Of the others every number that is averaged over seeds, and what each search
-    chose.
+    Of one seed the `whole` story is kept: accuracy task by task, where images were routed, the curves of the
+    search's candidates, and occupancy where it is shown; with many tasks only by `sample` and `oracle` of
+    whoever answers first, and no curves. Of the others every number that is averaged over seeds, and what
+    each search chose.
     """
     names, many = list(result["accuracy"]), len(result["test_images"]) > MANY_TASKS
     first = {accuracy.preferred(names, protocol) for protocol in ("sample", "oracle")}
@@ -131,7 +137,7 @@ def thinned(result: Mapping, whole: bool) -> dict:
         name: report if name in told else {key: value for key, value in report.items() if key != "matrix"}
         for name, report in result["accuracy"].items()
     }
-    if many or not whole:
+    if not whole or "occupancy.png" not in SHOWN.get(result["benchmark"]["name"], ()):
         kept.pop("capacity", None)
     kept["routing"] = {name: table for name, table in result.get("routing", {}).items() if name in told}
     if "search" in result and (many or not whole):

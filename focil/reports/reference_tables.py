@@ -1,6 +1,7 @@
 """The tables of the published numbers: outputs/reference/README.md, and the rows that README and docs
 repeat."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,8 +63,18 @@ def _of_study(result: dict) -> str:
     }
     text = texts[benchmark.notebook](result)
     command = f"    python -m focil run params/{benchmark.name}.yaml --seed {seeds}"
-    where = f"n = {len(result['seeds'])} ({result['provenance']['device']})."
+    where = f"n = {len(result['seeds'])} ({_devices(result['provenance'])})."
     return f"{command}\n\n{text}\n{where}\n"
+
+
+def _devices(provenance: dict) -> str:
+    """On what the trainings were made, and how many on each where they differ."""
+    made: Counter[str] = Counter()
+    for kind in provenance.get("workers", ()):
+        made[kind["device"]] += len(kind["trainings"])
+    if len(made) < 2:
+        return provenance["device"]
+    return ", ".join(f"{words.count(count, 'training')} on {device}" for device, count in made.most_common())
 
 
 def _audit_text(result: dict) -> str:
@@ -80,9 +91,11 @@ def _audit_text(result: dict) -> str:
 
 
 def _memory_text(result: dict) -> str:
-    columns = "| budget | method | network | exemplars | MiB | last | average | oracle |"
+    epochs = "| epochs " if any("by_epochs" in point for point in result["points"]) else ""
+    columns = f"| budget {epochs}| method | network | exemplars | MiB | last | average | oracle |"
     found = _indented([*verdict.areas(result), *verdict.verdict(result), *verdict.turns(result)])
-    return f"{columns}\n|---|---|---|---|---|---|---|---|\n{_rows(memory_rows(result))}\n\n{found}\n"
+    line = "|---" * (columns.count("|") - 1)
+    return f"{columns}\n{line}|\n{_rows(memory_rows(result))}\n\n{found}\n"
 
 
 def _layers_text(result: dict) -> str:
@@ -112,19 +125,25 @@ def _indented(lines: Sequence[str]) -> str:
 
 
 def memory_rows(result: dict) -> list[tuple[str, ...]]:
-    """One row for each method at each budget: who has what, and last, average and oracle accuracy in %."""
+    """One row for each method at each budget, and at each number of epochs where there are several: who has
+    what, and last, average and oracle accuracy in %."""
     rows = []
     for point in result["points"]:
         budget = "none" if point["budget"] is None else f"{point['budget'] / MIB:.2f} MiB"
-        for method, name in point["runs"].items():
-            reports = result["runs"][name]
-            kept = reports[0]["memory"][-1]["published"]
-            exemplars, mib = kept["exemplars"] // result["image_bytes"], sum(kept.values()) / MIB
-            accuracies = [[report[which] for report in reports] for which in ("last", "average")]
-            accuracies.append([report["oracle"]["final_average"] for report in reports])
-            text = (words.in_percent(*mean_interval(values)) for values in accuracies)
-            rows.append((budget, TITLES[method], reports[0]["network"], str(exemplars), f"{mib:.2f}", *text))
+        for epochs, runs in point.get("by_epochs", {"": point["runs"]}).items():
+            first = (budget, epochs) if epochs else (budget,)
+            rows += [(*first, *_memory_row(result, method, name)) for method, name in runs.items()]
     return rows
+
+
+def _memory_row(result: dict, method: str, name: str) -> tuple[str, ...]:
+    reports = result["runs"][name]
+    kept = reports[0]["memory"][-1]["published"]
+    exemplars, mib = kept["exemplars"] // result["image_bytes"], sum(kept.values()) / MIB
+    accuracies = [[report[which] for report in reports] for which in ("last", "average")]
+    accuracies.append([report["oracle"]["final_average"] for report in reports])
+    text = (words.in_percent(*mean_interval(values)) for values in accuracies)
+    return (TITLES[method], reports[0]["network"], str(exemplars), f"{mib:.2f}", *text)
 
 
 def online_rows(result: dict) -> list[tuple[str, ...]]:

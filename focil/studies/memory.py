@@ -146,8 +146,8 @@ class Memory(Study):
     def finish(self) -> dict:
         """All numbers, written to result.json. Raises StudyError while trainings are missing.
 
-        runs of a point: method -> its training; of several numbers of epochs the largest one that has all
-        methods. by_epochs: the same for each number.
+        runs of a point: method -> its training; of several numbers of epochs the largest one after which most
+        of those with a budget are there. by_epochs: the same for each number.
         """
         found: dict[str, list[dict]] = {}
         for job in self.jobs():
@@ -160,8 +160,9 @@ class Memory(Study):
             for (method, n, epochs), setting in self.settings.items():
                 if n == number:
                     by_epochs.setdefault(str(epochs), {})[method] = _name(setting)
-            most = max(map(len, by_epochs.values()))
-            *_, point["runs"] = (runs for runs in by_epochs.values() if len(runs) == most)
+            rivals = {epochs: sum(map(has_budget, runs)) for epochs, runs in by_epochs.items()}
+            *_, longest = (n for n, count in rivals.items() if count == max(rivals.values()))
+            point["runs"] = by_epochs[longest]
             if self.benchmark.memory.epochs:
                 point["by_epochs"] = by_epochs
         order = order_of(self.benchmark, self.data, self.seeds[0])
