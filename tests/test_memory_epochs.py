@@ -196,7 +196,7 @@ def test_who_was_trained_longest_alone_is_not_called_the_best():
         "memo": [Grown(5, [0.45], [0.4], 0.3)],
     }
     assert figures.over_epochs(grown).alt.startswith(
-        "Best: MEMO 45.0 % after 5 epochs. MEMO against replay: above after 5 epochs. Not run: MEMO after 60."
+        "Best: MEMO 45.0 % after 5 epochs. MEMO against replay: above after 5 epochs. Missing: MEMO after 60."
     )
     told = figures.winners([(2**20, grown)]).alt
     assert told.startswith("Best after the last task, where all were trained: MEMO.")

@@ -69,7 +69,7 @@ def winners(maps: Sequence[tuple[int | None, Map]]) -> style.Picture:
         ranked = _ranked(grown)
         for column, number in enumerate(epochs):
             if len(ranked.get(number, [])) < 2:
-                axis.text(column, row, "not run", ha="center", va="center", color=style.MUTED)
+                axis.text(column, row, "missing", ha="center", va="center", color=style.MUTED)
                 continue
             (best, first), (second, next_best) = ranked[number][:2]
             axis.add_patch(_cell(column, row, colours[best]))
@@ -144,7 +144,7 @@ def _by_epochs(grown: Map) -> str:
         for number, found in ranked.items()
         if len(found) < len(rivals)
     ]
-    return f"Best: {text}{_crossing(grown)}" + (f". Not run: {'; '.join(missing)}" if missing else "")
+    return f"Best: {text}{_crossing(grown)}" + (f". Missing: {'; '.join(missing)}" if missing else "")
 
 
 def _crossing(grown: Map) -> str:
