@@ -21,7 +21,7 @@ from focil.memo.exemplars import ExemplarError, Exemplars
 from focil.memo.layers import Watch, grams
 from focil.memo.networks import SingleNet, align
 from focil.memo.recorded import Recorded, own_stream
-from focil.memo.schedule import OfflineOptions, Schedule, schedule, set_rate
+from focil.memo.schedule import OfflineOptions, schedule, set_rate, sgd
 from focil.search import DivergedError
 
 CHUNK = 500  # images scored at a time
@@ -185,11 +185,11 @@ class Offline:
     def _fit(self, images: Tensor, labels: Tensor, on_epoch: Callable[[], object]) -> None:
         options = self.options
         plan = schedule(options.schedule, self.done == 0, options.lr, options.epochs)
-        optimiser = self._optimiser(plan)
+        optimiser = sgd((p for p in self.net.parameters() if p.requires_grad), plan, options, self.device)
         watch = Watch(self.net.newest_blocks())
         if self.epoch:
-            groups = optimiser.state_dict()["param_groups"]
-            optimiser.load_state_dict({"state": self._optimiser_state, "param_groups": groups})
+            groups = optimiser.state_dict()["param_groups"]  # as this device asks for
+            optimiser.load_state_dict(self._optimiser_state | {"param_groups": groups})
             watch.load(self._watch_state)
 
         def step(part: Tensor, answers: Tensor) -> Tensor:
@@ -217,21 +217,10 @@ class Offline:
                 )
             watch.epoch()
             self.epoch = epoch + 1
-            self._optimiser_state, self._watch_state = optimiser.state_dict()["state"], watch.state()
+            self._optimiser_state, self._watch_state = optimiser.state_dict(), watch.state()
             on_epoch()
         self.report.append(watch.report())
         self._optimiser_state = self._watch_state = None
-
-    def _optimiser(self, plan: Schedule) -> torch.optim.SGD:
-        on_gpu = self.device.type == "cuda"
-        return torch.optim.SGD(
-            [p for p in self.net.parameters() if p.requires_grad],
-            torch.tensor(plan.lr, device=self.device) if on_gpu else plan.lr,
-            self.options.momentum,
-            weight_decay=plan.weight_decay,
-            nesterov=plan.nesterov,
-            fused=on_gpu,
-        )
 
     def _gradients(self, images: Tensor, labels: Tensor, optimiser: torch.optim.Optimizer) -> Tensor:
         """The loss of a batch, and its gradients."""

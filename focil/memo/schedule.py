@@ -1,6 +1,7 @@
 """How an offline task is trained: the paper's steps, the survey's cosine, or few epochs for a CPU."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -80,6 +81,21 @@ def schedule(kind: Kind, first_task: bool, lr: float, epochs: int) -> Schedule:
         steps=STEPS[published] if kind == "paper" else None,
         warm_up=WARM_UP * epochs if kind == "budget" else 0.0,
         nesterov=kind == "budget",
+    )
+
+
+def sgd(
+    parameters: Iterable[torch.Tensor], plan: Schedule, options: OfflineOptions, device: torch.device
+) -> torch.optim.SGD:
+    """The optimiser of a task; on a GPU its rate is a tensor, so that a recorded step can read it."""
+    on_gpu = device.type == "cuda"
+    return torch.optim.SGD(
+        parameters,
+        torch.tensor(plan.lr, device=device) if on_gpu else plan.lr,
+        options.momentum,
+        weight_decay=plan.weight_decay,
+        nesterov=plan.nesterov,
+        fused=on_gpu,
     )
 
 
