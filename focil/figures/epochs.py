@@ -15,11 +15,10 @@ from focil.base import words
 from focil.evaluation.metrics import mean_interval
 from focil.figures import parts, style
 from focil.memo.account import MIB
-from focil.memo.table import TITLES
+from focil.memo.table import TITLES, has_budget
 from focil.studies.verdict import Grown, gaps_to, turn
 
 Map = Mapping[str, Sequence[Grown]]  # method -> what it reaches after each number of epochs
-BOUNDS = ("finetune", "joint")  # keep nothing, or everything: no rivals
 
 
 @style.styled
@@ -42,10 +41,8 @@ def over_passes(grown: Map) -> style.Picture:
     images = [point.images for points in grown.values() for point in points]
     _log_axis(axes[0], [t for t in (0.3, 1, 3, 10, 30) if min(images) / 2 < t < 2 * max(images)], "{:g}")
     axes[0].set_xlabel("images passed through training (millions, each epoch and exemplar counted)")
-    rivals = {method: points for method, points in grown.items() if method not in BOUNDS}
-    method, point = max(
-        ((m, p) for m, points in rivals.items() for p in points), key=lambda pair: np.mean(pair[1].last)
-    )
+    rivals = [(m, point) for m, points in grown.items() if has_budget(m) for point in points]
+    method, point = max(rivals, key=lambda pair: np.mean(pair[1].last))
     finding = (
         f"The best of all that have the budget is {TITLES[method]}, {_percent(point.last)}, after "
         f"{point.images:.1f} million images"
@@ -138,7 +135,7 @@ def _by_epochs(grown: Map) -> str:
         for number in dict.fromkeys((whole[0], whole[-1]))
         for method, share in ranked[number][:1]
     )
-    rivals = [method for method in grown if method not in BOUNDS]
+    rivals = [method for method in grown if has_budget(method)]
     missing = [
         f"{', '.join(TITLES[m] for m in rivals if m not in dict(found))} after {number}"
         for number, found in ranked.items()
@@ -158,7 +155,7 @@ def _ranked(grown: Map) -> dict[int, list[tuple[str, float]]]:
     """Number of epochs -> (method, mean last accuracy) of all that have a budget, the best first."""
     found: dict[int, list[tuple[str, float]]] = {}
     for method, points in grown.items():
-        for point in points if method not in BOUNDS else ():
+        for point in points if has_budget(method) else ():
             found.setdefault(point.epochs, []).append((method, float(np.mean(point.last))))
     return {number: sorted(found[number], key=lambda pair: -pair[1]) for number in sorted(found)}
 

@@ -28,7 +28,9 @@ KEPT_FIGURE = "accuracy-curves.png"
 SHOWN = {  # what is worth seeing of one benchmark beside it, or is shown by docs/results.md
     "digits-5": ("occupancy.png",),
     "cifar100-20": ("occupancy.png", "batches.png", "competition.png"),
-    "memo-cifar100-epochs": ("epochs-0.png", "passes-0.png", "winners.png", "similarity.png"),  # only these
+}
+ONLY = {  # a study whose pictures are not all kept
+    "memo-cifar100-epochs": ("epochs-0.png", "passes-0.png", "winners.png", "similarity.png"),
 }
 OF_ONE_SEED = ("layers", "cka", "memory")  # of a study of memory: kept of the first seed
 
@@ -101,7 +103,7 @@ def _publish_study(study: Path, target: Path) -> None:
                 report.pop(key, None)
     _write(result, target)
     for picture in sorted((study / "figures").glob("*.png")):
-        if picture.name in SHOWN.get(target.name, (picture.name,)):
+        if picture.name in ONLY.get(target.name, (picture.name,)):
             shutil.copy2(picture, target / picture.name)
 
 
