@@ -30,13 +30,16 @@ help:  ## print this list
 	@echo "make reproduce CLUSTER=tcp://host:8786    on a Dask cluster, see docs/cluster.md"
 	@echo "make reproduce TORCH=cpu      with the small CPU build of PyTorch"
 
-reproduce: $(addprefix run-,$(RUNS))  ## build the environment and run the suite into outputs/ (default: handwritten digits)
+reproduce: $(STAMP)  ## build the environment and run the suite into outputs/ (default: handwritten digits)
 	@if [ -z "$(strip $(RUNS))" ]; then echo "SUITE=$(SUITE) is unknown; use default or paper" >&2; exit 2; fi
+	@$(if $(filter-out 1,$(JOBS)),$(MAKE) --no-print-directory $(addprefix run-,$(RUNS)))
+	@$(if $(filter-out 1,$(JOBS)),,$(RUN_ALL))
 	@echo "Notebooks, pages and numbers are in outputs/NAME/"
 
 # Side by side (-jN), each benchmark gets its share of the cores.
 JOBS = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),$(if $(filter -j,$(MAKEFLAGS)),$(words $(RUNS)),1))
 SHARE = $(BIN)/python -c 'from focil.runs.params import available_cores as c; print(max(1, c() // min($(JOBS), $(words $(RUNS)))))'
+RUN_ALL = $(BIN)/python -m focil run $(RUNS:%=params/%.yaml) --seed $(SEEDS) $(if $(CLUSTER),--cluster $(CLUSTER))
 $(addprefix run-,$(RUNS)): run-%: $(STAMP)
 	@$(if $(filter-out 1,$(JOBS)),export FOCIL_CORES=$$($(SHARE)); )$(BIN)/python -m focil run params/$*.yaml \
 	  --seed $(SEEDS) $(if $(CLUSTER),--cluster $(CLUSTER))
@@ -82,9 +85,9 @@ $(STAMP): pyproject.toml requirements.lock
 	@if ! command -v uv >/dev/null; then \
 	  $(PYTHON) -m venv $(ENV) || exit 1; \
 	  if [ "$(TORCH)" = default ]; then $(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[test]'; \
-	  else $(BIN)/python -m pip install --quiet uv && $(BIN)/uv pip install --quiet --python $(BIN)/python $(UV_TORCH) --constraint requirements.lock --editable '.[test]'; fi; \
+	  else $(BIN)/python -m pip install --quiet uv && $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(UV_TORCH) --constraint requirements.lock --editable '.[test]'; fi; \
 	else \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(ENV) && \
-	  uv pip install --quiet --python $(BIN)/python $(UV_TORCH) --constraint requirements.lock --editable '.[test]'; \
+	  uv pip install --quiet --compile-bytecode --python $(BIN)/python $(UV_TORCH) --constraint requirements.lock --editable '.[test]'; \
 	fi
 	@rm -f $(ENV)/.installed-* && touch $@

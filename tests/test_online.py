@@ -288,15 +288,14 @@ def test_agem_takes_away_what_points_against_the_stored_images():
     method = Agem.__new__(Agem)
     method.net = torch.nn.Linear(2, 1, bias=False)
     before = method.net.weight.detach().clone()
-    method.optimiser = torch.optim.SGD(method.net.parameters(), lr=1.0)
+    method.rate = 1.0
     for gradient, against, moved in (
         ([1.0, -1.0], [0.0, 2.0], [1.0, 0.0]),  # the second part points against it
         ([1.0, 1.0], [0.0, 2.0], [1.0, 1.0]),  # nothing does
     ):
         method.net.weight.data.copy_(before)
-        method.net.weight.grad = torch.tensor([gradient])
         method._against = [torch.tensor([against])]
-        method._descend()
+        method._descend([method.net.weight], [torch.tensor([gradient])])
         torch.testing.assert_close(before - method.net.weight.detach(), torch.tensor([moved]))
 
 
@@ -316,9 +315,9 @@ def test_mir_draws_those_whose_loss_would_rise_most():
 
     then = losses()
     method.net.train()
-    method.optimiser.zero_grad()
+    optimiser = torch.optim.SGD(method.net.parameters(), lr=method.options.lr)
     F.cross_entropy(method.net(method.stream.prepare(raw)), labels + CLASSES).backward()
-    method.optimiser.step()
+    optimiser.step()
     rise = losses() - then
     order = rise.argsort(descending=True)[:5]
     assert sorted(map(tuple, stored.images[order].flatten(1).tolist())) == sorted(

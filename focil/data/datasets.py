@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -265,6 +266,7 @@ def _tiny_source(name: str, root: Path) -> Path:
     )
 
 
+@cache  # read from text, for each of hundreds of small trainings
 def _digits() -> dict[str, np.ndarray]:
     from sklearn.datasets import load_digits  # slow to import, needed for this set only
 

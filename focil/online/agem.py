@@ -1,5 +1,7 @@
 """Averaged gradient episodic memory: a step may not go against the stored images."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,17 +19,15 @@ class Agem(Replay):
     def _step(self, images: Tensor, labels: Tensor, stored: Stored | None = None) -> None:
         self._against = None
         if stored is not None:
-            self.net.train(len(stored.labels) > 1)
+            self._train_on(len(stored.labels))
             loss = F.cross_entropy(self._forward(self._prepared(stored.images)), stored.labels)
             self._against = torch.autograd.grad(loss, list(self.net.parameters()))
         super()._step(images, labels)
 
-    def _descend(self) -> None:
+    def _descend(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
         if self._against is not None:
-            gradients = [parameter.grad for parameter in self.net.parameters()]
             product = sum(torch.sum(g * a) for g, a in zip(gradients, self._against, strict=True))
             if product < 0:
                 share = product / sum(a.square().sum() for a in self._against)
-                for gradient, against in zip(gradients, self._against, strict=True):
-                    gradient.sub_(share * against)
-        super()._descend()
+                gradients = [g - share * a for g, a in zip(gradients, self._against, strict=True)]
+        super()._descend(parameters, gradients)

@@ -41,9 +41,9 @@ class Gdumb(Replay):
             order = torch.randperm(len(labels), generator=self.dice).to(self.device)
             for number, rows in enumerate(order.tensor_split(batches)):
                 share = (epoch + number / batches) / options.epochs
-                rate = options.last_lr + (options.lr - options.last_lr) * (1 + math.cos(math.pi * share)) / 2
-                for group in self.optimiser.param_groups:
-                    group["lr"] = rate
+                self.rate = (
+                    options.last_lr + (options.lr - options.last_lr) * (1 + math.cos(math.pi * share)) / 2
+                )
                 self._step(images[rows], labels[rows])
         self._finish(task, self.passed)
 

@@ -34,7 +34,7 @@ class Mir(ExperienceReplay):
 
     def _after_a_step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Parameters after a step on the new batch alone, which is not taken."""
-        self.net.train(len(labels) > 1)
+        self._train_on(len(labels))
         kept = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
         parameters = dict(self.net.named_parameters())
         loss = F.cross_entropy(self._forward(self._prepared(images)), labels)

@@ -39,7 +39,6 @@ class Onpro(Replay):
             self.net.projection = nn.Sequential(
                 nn.Linear(features, features), nn.ReLU(), nn.Linear(features, PROJECTED)
             ).to(self.device)
-        self.optimiser = torch.optim.SGD(self.net.parameters(), lr=self.options.lr)
         self._view = second_view(self.stream, self.image_shape)
 
     def _loss(self, images: Tensor, labels: Tensor, stored: Stored | None) -> Tensor:

@@ -37,7 +37,6 @@ class Scr(Replay):
             self.net.head = nn.Sequential(
                 nn.Linear(features, features), nn.ReLU(), nn.Linear(features, PROJECTED)
             ).to(self.device)
-        self.optimiser = torch.optim.SGD(self.net.parameters(), lr=self.options.lr)
         self._view = second_view(self.stream, self.image_shape)
 
     def scores(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N classes"]:
