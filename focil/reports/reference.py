@@ -30,7 +30,11 @@ SHOWN = {  # what is worth seeing of one benchmark beside it, or is shown by doc
     "cifar100-20": ("occupancy.png", "batches.png", "competition.png"),
 }
 ONLY = {  # a study whose pictures are not all kept
+    "memo-cifar100-b0-inc10-cpu": ("account.png", "confusion.png", "over-memory.png", "stages.png"),
     "memo-cifar100-epochs": ("epochs-0.png", "passes-0.png", "winners.png", "similarity.png"),
+    **dict.fromkeys(
+        ("online-mnist", "online-fashion-mnist", "online-cifar100-20"), ("over-bytes.png", "by-task.png")
+    ),
 }
 OF_ONE_SEED = ("layers", "cka", "memory")  # of a study of memory: kept of the first seed
 
