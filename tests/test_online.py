@@ -185,6 +185,15 @@ def test_a_mixed_pass_holds_every_image_once_and_uses_the_tasks_up():
         next(iter(given)).batches()
 
 
+def test_a_mixed_pass_over_the_first_tasks_holds_none_of_the_others():
+    given, whole = stream(first=2), stream()
+    labels = torch.cat([part for _, part in given.mixed_batches()])
+    assert sorted(labels.unique().tolist()) == list(range(2 * CLASSES))
+    everything = torch.cat([part for _, part in whole.mixed_batches()])
+    assert labels.tolist() == everything[everything < 2 * CLASSES].tolist()
+    assert [task.draws_per_sample for task in given] == [1, 1]
+
+
 # The buffer
 
 

@@ -214,7 +214,8 @@ class Stream:
 
     data: the data set. order: class ids task by task, see `class_order`. seed: of the run; sample order and
     augmentation have streams of their own, so a task reads the same however often the run was interrupted
-    before it. hold: number of a task's last batches that are held, at least 1. `on_draw` is called with the
+    before it. hold: number of a task's last batches that are held, at least 1. first: tasks that are
+    walked, if not all: where options are tried, the rest is not looked at. `on_draw` is called with the
     number of images of each batch that is drawn.
     """
 
@@ -228,6 +229,7 @@ class Stream:
         passes: int = 1,
         augmentation: Augmentation = Augmentation(),
         hold: int = 50,
+        first: int | None = None,
         device: str | torch.device = "cpu",
     ):
         self.data, self.order, self.seed = data, order, seed
@@ -238,9 +240,8 @@ class Stream:
         # Made once: a copy to a GPU waits for every step before it.
         self._scale = _scale(data.mean, data.std, self.device)
         self.on_draw: Callable[[int], object] = lambda images: None
-        self._tasks = [
-            Task(self, index) for index in range(len(order))
-        ]  # walked twice, they are still the same tasks
+        # Walked twice, they are still the same tasks.
+        self._tasks = [Task(self, index) for index in range(first or len(order))]
 
     def __len__(self) -> int:
         return len(self.order)
@@ -249,16 +250,17 @@ class Stream:
         return iter(self._tasks)
 
     def mixed_batches(self) -> Iterator[tuple[UInt8[Tensor, "B C H W"], Int64[Tensor, " B"]]]:
-        """One pass over all tasks shuffled together, images as they are stored, and the positions of their
+        """One pass over the tasks shuffled together, images as they are stored, and the positions of their
         classes in the order of the stream: for a bound. It uses up a pass of every task."""
         for task in self:
             task.next_pass()
         rows = seeds.numpy_generator(self.seed, "sample order", len(self)).permutation(len(self.train))
         positions, task_of = self._of_class([np.arange(self.data.num_classes)]), self._task_of_class()
+        rows = rows[task_of[self.data.y_train[rows]] < len(self._tasks)]
         for start in range(0, len(rows), self.batch_size):
             batch = rows[start : start + self.batch_size]
             classes = self.data.y_train[batch]
-            for task, drawn in enumerate(np.bincount(task_of[classes], minlength=len(self))):
+            for task, drawn in enumerate(np.bincount(task_of[classes])):
                 self._tasks[task].draws += int(drawn)
             self.on_draw(len(batch))
             chosen = torch.as_tensor(batch, device=self.device)

@@ -22,8 +22,8 @@ def order_of(benchmark: Benchmark, data: Dataset, seed: int) -> np.ndarray | lis
     return class_order(data, benchmark.tasks, seed, benchmark.class_order, first)
 
 
-def open_stream(benchmark: Benchmark, data: Dataset, seed: int) -> Stream:
-    """The benchmark's online stream: one pass, small batches, the last ones held."""
+def open_stream(benchmark: Benchmark, data: Dataset, seed: int, first: int | None = None) -> Stream:
+    """The benchmark's online stream: one pass, small batches, the last ones held. first: as in `Stream`."""
     return Stream(
         data,
         order_of(benchmark, data, seed),
@@ -31,6 +31,7 @@ def open_stream(benchmark: Benchmark, data: Dataset, seed: int) -> Stream:
         batch_size=benchmark.batch_size,
         augmentation=Augmentation(benchmark.crop, benchmark.flip),
         hold=benchmark.held_batches,
+        first=first,
         device=benchmark.device,
     )
 

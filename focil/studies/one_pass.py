@@ -22,10 +22,10 @@ SAVE_EVERY = 60  # seconds between checkpoints, which are written after a task
 
 
 class Pass:
-    """One pass of one method over one stream, with what it took."""
+    """One pass of one method over one stream, or over its `first` tasks, with what it took."""
 
-    def __init__(self, benchmark: Benchmark, data: Dataset, seed: int):
-        self.stream: Stream = open_stream(benchmark, data, seed)
+    def __init__(self, benchmark: Benchmark, data: Dataset, seed: int, first: int | None = None):
+        self.stream: Stream = open_stream(benchmark, data, seed, first)
         classes = self.stream.order.shape[1]
         self.method: Focil | OneHead = build_method(
             benchmark, seed, data.image_shape, classes, stream=self.stream

@@ -119,11 +119,10 @@ class OnlineStudy(Study):
         setting = job.what
         data = self.data.development() if setting.tuning else self.data
         benchmark = _benchmark(self.benchmark, setting)
-        passed = Pass(benchmark, data, job.seed)
+        passed = Pass(benchmark, data, job.seed, self.section.tuning_tasks if setting.tuning else None)
         passed.stream.on_draw = progress.advance
         if setting.tuning:
-            sample = _tried(passed, self.section.tuning_tasks)
-            return {"options": dict(setting.options), "sample": sample}
+            return {"options": dict(setting.options), "sample": _tried(passed)}
         checkpoint = Checkpoint(self, job, passed)
         for task in list(passed.stream)[checkpoint.resume(progress) :]:
             try:
@@ -165,10 +164,10 @@ def combinations(method: str) -> list[tuple[tuple[str, Any], ...]]:
     return [tuple(zip(choices, row, strict=True)) for row in rows] if choices else []
 
 
-def _tried(passed: Pass, tasks: int | None) -> float:
-    """Final average by `sample` after the first tasks; 0 for what diverges."""
+def _tried(passed: Pass) -> float:
+    """Final average by `sample`; 0 for what diverges."""
     try:
-        for task in list(passed.stream)[:tasks]:
+        for task in passed.stream:
             passed.learn(task)
     except DivergedError:
         return 0.0
