@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import separable, small_benchmark, train_alone, write_npz
+from matplotlib.figure import Figure
 
 import focil
 from focil.evaluation.evaluation import ForgettingError
@@ -383,6 +384,15 @@ def test_the_first_title_says_who_is_best_at_which_bytes_also_where_it_is_not_ou
         "One image alone: no method with fewer bytes is better than NCM (40 % with 2 kB), FOCIL, router (65 "
         "% with 5.5 MB), FOCIL, both (70 % with 6 MB), SCR (80 % with 50 MB)."
     )
+
+
+@pytest.mark.parametrize(("height", "side"), [(0.9, "left"), (0.5, "right")])
+def test_a_name_that_would_cover_a_mark_is_at_the_left(height, side):
+    axis = Figure().subplots()
+    ends = [point("NCM", 2_000, 0.2), point("SLDA", 20_000, 0.5), point("SCR", 50_000_000, 0.2)]
+    figures.draw_over_bytes(axis, [*ends, point("ours", 60_000, height), point("ours", 900_000, height)])
+    sides = {text.get_text(): text.get_horizontalalignment() for text in axis.texts}
+    assert sides == {"NCM": "left", "SLDA": side, "SCR": "left", "ours": "left"}  # "left": it begins there
 
 
 def test_the_differences_title_names_what_is_better_than_ours():

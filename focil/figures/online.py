@@ -45,7 +45,7 @@ def over_bytes(points: Sequence[Point], protocol: str) -> style.Picture:
 
 def draw_over_bytes(axis: Axes, points: Sequence[Point]) -> Axes:
     """Accuracy (y) against MB (x, log), a line a method, named beside its last point."""
-    ends = []
+    ends, marks = [], []
     for index, (who, line) in enumerate(_by_who(points).items()):
         x = [point["bytes"] / 1e6 for point in line]
         y = [100 * point["accuracy"] for point in line]
@@ -53,6 +53,7 @@ def draw_over_bytes(axis: Axes, points: Sequence[Point]) -> Axes:
         look = _look(index, who)
         axis.errorbar(x, y, yerr=half, capsize=2, **look)
         ends.append((x[-1], y[-1], who, look["color"]))
+        marks.extend(zip(x, y, strict=True))
     axis.set_xscale("log")
     low, high = axis.get_xlim()
     axis.set_xlim(low, high * (high / low) ** 0.2)  # room for the names
@@ -63,12 +64,17 @@ def draw_over_bytes(axis: Axes, points: Sequence[Point]) -> Axes:
     axis.set_ylim(0 if min(y for _, y, *_ in ends) < 50 else None, 101)
     axis.grid(color="0.92")
     axis.set_axisbelow(True)
-    _name_ends(axis, ends)
+    _name_ends(axis, ends, marks)
     return axis
 
 
-def _name_ends(axis: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Names beside points (x, y, name, colour), moved down where they would touch another one near by."""
+def _name_ends(
+    axis: Axes, ends: Sequence[tuple[float, float, str, str]], marks: Sequence[tuple[float, float]]
+) -> None:
+    """Names beside points (x, y, name, colour), moved down where they would touch another one near by.
+
+    A name is at the left where only there it covers none of the marks (x, y).
+    """
     low, high = axis.get_ylim()
     step, taken = (high - low) / 26, []
     reach = np.ptp(np.log(axis.get_xlim())) * 0.16  # as wide as a name, about
@@ -78,13 +84,21 @@ def _name_ends(axis: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
         place = min([y, *(height - step for height in near if height - step < y < height + step)])
         while any(abs(place - height) < 0.99 * step for height in near):
             place -= step / 4
-        taken.append((right[x], place))
+        beside = [mark for mark, height in marks if abs(height - place) < step]
+        start = x * np.exp(-reach)
+        at_left = (
+            any(right[x] < mark < right[x] * np.exp(reach) for mark in beside)
+            and not any(start < mark < x for mark in beside)
+            and start > axis.get_xlim()[0]
+        )
+        taken.append((start if at_left else right[x], place))
         axis.annotate(
             name,
             (x, y),
-            xytext=(right[x] * np.exp(reach / 5), place),
+            xytext=(x * np.exp(-reach / 5) if at_left else right[x] * np.exp(reach / 5), place),
             fontsize=8,
             va="center",
+            ha="right" if at_left else "left",
             color=style.INK,
             zorder=4,
             bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.6},  # a name stays legible on a line
@@ -94,7 +108,7 @@ def _name_ends(axis: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
                 "lw": 0.7,
                 "shrinkA": 0,
                 "shrinkB": 3,
-                "relpos": (0, 0.5),
+                "relpos": (1 if at_left else 0, 0.5),
             },
         )
 
