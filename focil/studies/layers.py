@@ -31,8 +31,8 @@ class Layers(Study):
     def jobs(self) -> list[Job]:
         """One per seed and method."""
         options, sizes = self.benchmark.layers, sizes_of(order_of(self.benchmark, self.data, 0))
-        settings = [Setting(ONLINE, self.benchmark.backbone, 0)]  # first: of few images, but it takes longest
-        settings += [Setting(method, options.network, options.exemplars) for method in OFFLINE]
+        settings = [Setting(method, options.network, options.exemplars) for method in OFFLINE]
+        settings.append(Setting(ONLINE, self.benchmark.backbone, 0))
         return [
             Job(seed, setting.method, training.passes(self.benchmark, self.data, sizes, setting), setting)
             for setting in settings
