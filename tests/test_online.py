@@ -192,6 +192,7 @@ def test_a_mixed_pass_over_the_first_tasks_holds_none_of_the_others():
     everything = torch.cat([part for _, part in whole.mixed_batches()])
     assert labels.tolist() == everything[everything < 2 * CLASSES].tolist()
     assert [task.draws_per_sample for task in given] == [1, 1]
+    assert len(list(stream(first=TASKS + 1))) == TASKS
 
 
 # The buffer

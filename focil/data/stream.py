@@ -215,8 +215,8 @@ class Stream:
     data: the data set. order: class ids task by task, see `class_order`. seed: of the run; sample order and
     augmentation have streams of their own, so a task reads the same however often the run was interrupted
     before it. hold: number of a task's last batches that are held, at least 1. first: tasks that are
-    walked, if not all: where options are tried, the rest is not looked at. `on_draw` is called with the
-    number of images of each batch that is drawn.
+    walked, if not all: trials of options leave the others alone, which still count in `len`. `on_draw` is
+    called with the number of images of each batch that is drawn.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class Stream:
         self._scale = _scale(data.mean, data.std, self.device)
         self.on_draw: Callable[[int], object] = lambda images: None
         # Walked twice, they are still the same tasks.
-        self._tasks = [Task(self, index) for index in range(first or len(order))]
+        self._tasks = [Task(self, index) for index in range(len(order[:first]))]
 
     def __len__(self) -> int:
         return len(self.order)

@@ -87,12 +87,12 @@ def perform(function: Callable[..., Any], given: tuple, expected: dict | None, t
     finally:
         # A training's stream and checkpoint hold each other: gigabytes, in too few objects to be noticed.
         gc.collect()
-        _pass_over_packages()
+        _freeze_packages()
 
 
 @cache
-def _pass_over_packages() -> None:
-    """Once, what packages have loaded is taken out of later collections: looking it through takes 0.3 s."""
+def _freeze_packages() -> None:
+    """Once: later collections leave out what packages have loaded, which takes 0.2 s to look through."""
     gc.freeze()
 
 

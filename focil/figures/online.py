@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
 from focil.base import words
-from focil.figures import parts, style
+from focil.figures import names, parts, style
 
 OURS = "FOCIL"  # how names of ours begin
 PROTOCOLS = {"sample": "one image alone", "oracle": "the task given"}
@@ -64,53 +64,8 @@ def draw_over_bytes(axis: Axes, points: Sequence[Point]) -> Axes:
     axis.set_ylim(0 if min(y for _, y, *_ in ends) < 50 else None, 101)
     axis.grid(color="0.92")
     axis.set_axisbelow(True)
-    _name_ends(axis, ends, marks)
+    names.beside(axis, ends, marks)
     return axis
-
-
-def _name_ends(
-    axis: Axes, ends: Sequence[tuple[float, float, str, str]], marks: Sequence[tuple[float, float]]
-) -> None:
-    """Names beside points (x, y, name, colour), moved down where they would touch another one near by.
-
-    A name is at the left where only there it covers none of the marks (x, y).
-    """
-    low, high = axis.get_ylim()
-    step, taken = (high - low) / 26, []
-    reach = np.ptp(np.log(axis.get_xlim())) * 0.16  # as wide as a name, about
-    right = {x: max(other for other, *_ in ends if 0 <= np.log(other / x) < reach / 2) for x, *_ in ends}
-    for x, y, name, color in sorted(ends, key=lambda end: -end[1]):
-        near = [height for other, height in taken if abs(np.log(right[x] / other)) < reach]
-        place = min([y, *(height - step for height in near if height - step < y < height + step)])
-        while any(abs(place - height) < 0.99 * step for height in near):
-            place -= step / 4
-        beside = [mark for mark, height in marks if abs(height - place) < step]
-        start = x * np.exp(-reach)
-        at_left = (
-            any(right[x] < mark < right[x] * np.exp(reach) for mark in beside)
-            and not any(start < mark < x for mark in beside)
-            and start > axis.get_xlim()[0]
-        )
-        taken.append((start if at_left else right[x], place))
-        axis.annotate(
-            name,
-            (x, y),
-            xytext=(x * np.exp(-reach / 5) if at_left else right[x] * np.exp(reach / 5), place),
-            fontsize=8,
-            va="center",
-            ha="right" if at_left else "left",
-            color=style.INK,
-            zorder=4,
-            bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.6},  # a name stays legible on a line
-            arrowprops={
-                "arrowstyle": "-",
-                "color": color,
-                "lw": 0.7,
-                "shrinkA": 0,
-                "shrinkB": 3,
-                "relpos": (1 if at_left else 0, 0.5),
-            },
-        )
 
 
 def _by(point: Point, protocol: str) -> Point:
