@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace) -> None:
     from focil.engine import cluster
+    from focil.engine.local import Shared
     from focil.reports.reproduce import (  # papermill, nbconvert and torch take seconds to import
         Wish,
         reproduce,
@@ -55,10 +56,11 @@ def _run(parsed: argparse.Namespace) -> None:
         raise FocilError(f"--name {parsed.name} is for one params file, but {len(parsed.params)} were given")
     speak(parsed.voice)
     cluster.choose(parsed.cluster, parsed.any_version)
-    for params in parsed.params:
-        folder = reproduce(params, parsed.out, wish)
-        print(f"{folder.name}: final average accuracy, mean +- 95 % interval over seeds")
-        print(in_lines(folder, parsed.seed), flush=True)
+    with Shared() as shared:
+        for params in parsed.params:
+            folder = reproduce(params, parsed.out, wish, shared if len(parsed.params) > 1 else None)
+            print(f"{folder.name}: final average accuracy, mean +- 95 % interval over seeds")
+            print(in_lines(folder, parsed.seed), flush=True)
 
 
 def _changes(settings: list[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 The cluster is one scheduler and two workers on the loopback address, each in a folder of its own.
 """
 
+import _thread
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,11 +22,13 @@ import yaml
 from conftest import separable, without_time, write_npz
 
 import focil.engine.cluster
+import focil.engine.local
 from focil.__main__ import main
 from focil.base.errors import FocilError
 from focil.base.progress import VARIABLE, without_finished
 from focil.engine import worker
 from focil.engine.compute import LostScheduler, Training, compute
+from focil.engine.local import SHARED, Shared
 from focil.engine.worker import MARK, EngineError, Progress
 
 TESTS = Path(__file__).resolve().parent
@@ -113,7 +117,36 @@ def test_trainings_run_in_processes_of_their_own_and_come_back_by_name():
     assert {name: value for name, (value, _) in found.items()} == {f"number {k}": k for k in range(5)}
     pids = {pid for _, pid in found.values()}
     assert os.getpid() not in pids and 1 <= len(pids) <= 2
-    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 20)
+    assert all_gone(pids)
+
+
+def test_workers_of_a_command_serve_all_its_notebooks_and_end_with_it(tmp_path):
+    five = [Training(f"number {k}", 1, trainings.answer, (k,)) for k in range(5)]
+    with Shared() as shared:
+        shared.have(2)
+        two = {pid for _, pid in collected(five).values()} | {pid for _, pid in collected(five).values()}
+        assert len(two) <= 2
+        shared.have(1)
+        (one,) = {pid for _, pid in collected(five).values()}
+        assert one not in two and all_gone(two)
+    assert all_gone({one}) and SHARED not in os.environ
+    with pytest.raises(KeyboardInterrupt), Shared() as shared:
+        shared.have(1)
+        threading.Thread(target=wait_and_interrupt, args=(tmp_path,), daemon=True).start()
+        collected([Training("long", 1, trainings.long, (str(tmp_path),))])
+    (began,) = tmp_path.glob("began-*")
+    assert all_gone({int(began.name.split("-")[1])}) and not list(tmp_path.glob("ended-*"))
+
+
+def wait_and_interrupt(folder):
+    """Ctrl-C once a training has begun."""
+    until(lambda: list(folder.glob("began-*")))
+    _thread.interrupt_main()
+
+
+def all_gone(pids):
+    """Whether processes end in time."""
+    return until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 20)
 
 
 def test_each_training_that_ends_has_a_line_unless_it_must_be_quiet(monkeypatch, capsys):
@@ -161,7 +194,7 @@ def test_a_training_whose_worker_is_killed_is_tried_again_three_times(tmp_path):
 def test_a_worker_between_two_processes_does_not_stop_the_others_from_ending():
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     nannies = [SimpleNamespace(auto_restart=True, pid=pid) for pid in (None, process.pid)]
-    focil.engine.cluster._kill(SimpleNamespace(workers=dict(enumerate(nannies))))
+    focil.engine.local._kill(SimpleNamespace(workers=dict(enumerate(nannies))))
     assert process.wait(60) == -signal.SIGKILL
     assert not any(nanny.auto_restart for nanny in nannies)
 
@@ -324,6 +357,7 @@ def test_nobody_at_the_address_is_told_in_time(monkeypatch, tmp_path):
 
 CLIENT = """
 import sys
+import threading
 import trainings
 from focil.engine.compute import Training, compute
 if __name__ == "__main__":

@@ -1,35 +1,18 @@
-"""Connecting to the workers: those of this machine, started for a command, or those of a cluster."""
+"""Connecting to the workers: those of this machine, or those of a cluster."""
 
-import importlib.util
-import logging
 import os
-import signal
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from focil.engine import local
 from focil.engine.worker import EngineError
 
 CLUSTER, ANY_VERSION = "FOCIL_CLUSTER", "FOCIL_ANY_VERSION"  # variables that processes below inherit
-STARTS = 3  # attempts to start workers here
 CONNECT = 10.0  # seconds until an address counts as dead
 PATIENCE = 60.0  # seconds that are waited for a worker that can do what is asked
-LOCAL = {
-    "distributed.scheduler.worker-saturation": 1.0,  # no training waits behind another one
-    "distributed.worker.profile.enabled": False,
-    "distributed.admin.log-length": 0,
-    # A training runs in a thread. Dask's default gives its memory back to the system again and again, and
-    # glibc gives threads a heap that does so too: together they double the time of a small network's step.
-    "distributed.nanny.pre-spawn-environ": {
-        "MALLOC_ARENA_MAX": 1,
-        "OMP_NUM_THREADS": 1,
-        "MKL_NUM_THREADS": 1,
-        "OPENBLAS_NUM_THREADS": 1,
-    },
-}
 
 
 def choose(cluster: str | None, any_version: bool) -> None:
@@ -56,7 +39,7 @@ def connected(workers: int, gpu: bool) -> Iterator[Any]:
 
     where = address()
     if where is None:
-        with _local(workers, gpu) as started, Client(started, set_as_default=False) as client:
+        with local.workers(workers, gpu) as started, Client(started, set_as_default=False) as client:
             yield client
         return
     if where.endswith(".json") and not Path(where).is_file():
@@ -73,72 +56,6 @@ def connected(workers: int, gpu: bool) -> Iterator[Any]:
         yield client
 
 
-@contextmanager
-def _local(workers: int, gpu: bool) -> Iterator[Any]:
-    """Workers of this machine, one training each, that end with this process."""
-    shown = importlib.util.find_spec("bokeh") is not None
-    started = _started(workers, gpu)
-    if shown:
-        print(f"dashboard: {started.dashboard_link}", file=sys.stderr)
-    try:
-        yield started
-    except BaseException:
-        _kill(started)
-        raise
-    finally:
-        # A worker that is being started anew since another has died can make Dask's own closing fail. It has
-        # been told to end by then: what was computed, or the error that is on its way, is what counts.
-        with suppress(Exception):
-            started.close()
-
-
-def _started(workers: int, gpu: bool) -> Any:
-    import dask
-    from distributed import LocalCluster
-
-    reason: BaseException | None = None
-    for _ in range(STARTS):
-        try:
-            with dask.config.set(LOCAL):
-                return LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0",
-                    resources={"GPU": 1} if gpu else None,
-                    preload=[__name__],
-                    silence_logs=logging.CRITICAL,
-                )
-        except RuntimeError as error:  # a worker was killed before it was there
-            reason = error
-            while reason.__cause__:
-                reason = reason.__cause__
-    raise EngineError(
-        f"{workers} workers could not be started on this machine, {STARTS} times (the last time: {reason}); "
-        "most often memory ran out. End other programs, or use fewer (--workers), and start the same command "
-        "again."
-    )
-
-
-def _kill(started: Any) -> None:
-    """End workers at once: one in the middle of a training would only end with it.
-
-    A worker that has just died has no process until its nanny starts another; that one holds no training and
-    ends when it is asked to.
-    """
-    for nanny in started.workers.values():
-        nanny.auto_restart = False
-        with suppress(OSError, AttributeError):  # the nanny, in a thread of its own, may lose the process now
-            if (pid := nanny.pid) is not None:
-                os.kill(pid, signal.SIGKILL)
-
-
-def dask_setup(_worker: Any) -> None:
-    """In a new worker of this machine (Dask calls it by this name): Ctrl-C is meant for the command, which
-    ends its workers itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def usable_workers(client: Any, gpu: bool) -> list[dict]:
     """The workers that can be used.
 
@@ -153,8 +70,8 @@ def usable_workers(client: Any, gpu: bool) -> list[dict]:
         if time.monotonic() > end:
             lacking = "with the resource GPU (dask worker --resources GPU=1) " if gpu else ""
             raise EngineError(
-                f"{len(found)} workers are at {address()}, and none {lacking}came within {PATIENCE:.0f} "
-                "seconds; start workers, or compute elsewhere"
+                f"{len(found)} workers are at {client.scheduler.address}, and none {lacking}came within "
+                f"{PATIENCE:.0f} seconds; start workers, or compute elsewhere"
             )
         time.sleep(0.2)
     for worker in usable:

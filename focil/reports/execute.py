@@ -1,6 +1,7 @@
 """Execute a papermill template: here, or as the task of a worker (see `focil.engine`)."""
 
 import atexit
+import logging
 import os
 import re
 import shutil
@@ -30,9 +31,8 @@ from focil.runs.params_files import FOCIL, method_of
 
 SOCKETS = "focil-kernel-"  # how folders of kernels' sockets begin; the number of the process follows
 LONGEST = 60  # characters of a folder for them: systems allow about a hundred for the name of a socket
-
-
 BAR = re.compile(r"(\d+)/\d+ \[")  # how far a bar of tqdm is
+logging.getLogger("papermill").setLevel(logging.CRITICAL)  # every error that it logs is one of ours too
 
 
 class ReproduceError(FocilError):

@@ -17,6 +17,7 @@ from focil.base.precision import SLOW, slowdown
 from focil.base.progress import note
 from focil.engine import cluster, worker
 from focil.engine.compute import Training, compute
+from focil.engine.local import Shared
 from focil.reports.execute import ReproduceError, execute, execute_in_worker
 from focil.runs.params import Benchmark, available_cores, read_params
 from focil.runs.params_files import find
@@ -43,13 +44,13 @@ class Wish:
     fresh: bool = False
 
 
-def reproduce(params: str | Path, outputs: Path, wish: Wish) -> Path:
+def reproduce(params: str | Path, outputs: Path, wish: Wish, shared: Shared | None = None) -> Path:
     """Run params through their notebook and return the folder of their results, outputs/NAME.
 
-    params: a name or a path, see `params_files.find`. A benchmark is run once per seed, into seed-K/ below; a
-    study, such as an audit, once for all seeds. What is complete is not run again, what was interrupted
-    continues. Raises BenchmarkError, RunError and ReproduceError; the notebook of a failed run is kept beside
-    as .part.ipynb.
+    params: a name or a path, see `params_files.find`. shared: workers that several of these calls may use. A
+    benchmark is run once per seed, into seed-K/ below; a study, such as an audit, once for all seeds. What is
+    complete is not run again, what was interrupted continues. Raises BenchmarkError, RunError and
+    ReproduceError; the notebook of a failed run is kept beside as .part.ipynb.
     """
     benchmark, workers = _shared_out(benchmark_of(find(params), wish), wish)
     if cluster.address() is None:
@@ -75,6 +76,8 @@ def reproduce(params: str | Path, outputs: Path, wish: Wish) -> Path:
         }
         if missing and cluster.address() is None:
             _say_where_bfloat16_is_slow(benchmark)
+            if shared and benchmark.device == "cpu":
+                shared.have(workers if benchmark.is_study else min(workers, len(missing)))
         if benchmark.is_study and missing:
             with words_for_a_full_disk(folder):
                 execute(_template(benchmark), folder, _parameters(benchmark, folder, jobs[folder]))
