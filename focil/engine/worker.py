@@ -1,5 +1,6 @@
 """What happens in a worker: one training, its progress, its folder, and what must be as the client has it."""
 
+import atexit
 import gc
 import secrets
 import sys
@@ -95,6 +96,7 @@ def perform(function: Callable[..., Any], given: tuple, expected: dict | None, t
 def _freeze_packages(_count: int) -> None:
     """Once for so many modules: later collections leave out what they hold, 0.2 s to look through."""
     gc.freeze()
+    atexit.register(gc.unfreeze)  # or packages complain, at the end, of what was not cleared up
 
 
 def where() -> str:
