@@ -201,10 +201,9 @@ def test_the_account_of_a_larger_first_task_has_its_number_of_tasks(cifar, tmp_p
 
 
 def test_focil_needs_tasks_of_one_size(separated, tmp_path):
+    memory = {"first_classes": 4, "methods": ["focil", "memo"]}
     with pytest.raises(FocilError, match="focil"):
-        study = Memory(
-            tmp_path, benchmark_of(separated, {"first_classes": 4, "methods": ["focil"]}, tasks=2), [0]
-        )
+        study = Memory(tmp_path, benchmark_of(separated, memory, tasks=2), [0])
         train(study.benchmark, study.jobs()[0], tmp_path / "job.json")
 
 

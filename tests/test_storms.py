@@ -104,7 +104,10 @@ def test_runs_at_the_same_moment_in_one_folder_of_work(alone, tmp_path):
 
 def test_params_of_one_command_share_workers_that_leave_without_a_word(alone, tmp_path):
     work = tmp_path / "work"
-    command = [*RUN, written(work, STUDY), written(work, CONFIG), "--quiet", "--seed", "0", "1"]
+    points = [{"network": "convnet2", "exemplars": 50, "anchor": "each"}]
+    offline = {"methods": ["replay"], "points": points, "training": {"epochs": 1}}
+    study = CONFIG | {"name": "study", "threads": 2, "memory": offline}  # its optimiser loads such a package
+    command = [*RUN, written(work, study), written(work, CONFIG), "--quiet", "--seed", "0", "1"]
     done = subprocess.run(command, cwd=work, env=environment(tmp_path), capture_output=True, timeout=600)
     assert (done.returncode, done.stderr) == (0, b"")
     assert accuracy(work / "outputs" / "small" / "seed-0") == alone

@@ -89,6 +89,17 @@ class MemoryOptions(OfflineSection):
     tuning_tasks: int = Field(3, ge=2, description="first tasks on which the rate is chosen")
 
     @model_validator(mode="after")
+    def _something_to_compare(self) -> Self:
+        for point in self.points:
+            methods = point.methods or self.methods
+            if not any(map(table.has_budget, methods)):
+                raise ValueError(
+                    f"methods are {', '.join(methods)}, none of which has a budget; add one that has: "
+                    + ", ".join(filter(table.has_budget, table.NAMES))
+                )
+        return self
+
+    @model_validator(mode="after")
     def _few_epochs(self) -> Self:
         few = ("cpu", "budget")
         if self.epochs and self.training.schedule not in few:
