@@ -24,12 +24,10 @@ from focil.runs.results import (
 
 MANY_CLASSES = 50  # from more on, who is taken for whom is kept as a picture only
 MANY_TASKS = 20  # from more on, accuracy task by task is kept of whoever answers first only
-KEPT_FIGURE = "accuracy-curves.png"
-SHOWN = {  # what is worth seeing of one benchmark beside it, or is shown by docs/results.md
-    "digits-5": ("occupancy.png",),
-    "cifar100-20": ("occupancy.png", "batches.png", "competition.png"),
-}
-ONLY = {  # a study whose pictures are not all kept
+CURVES = "accuracy-curves.png"
+PICTURES = {  # which are kept; of another benchmark the curves, of another study all
+    "digits-5": (CURVES, "occupancy.png"),
+    "cifar100-20": (CURVES, "occupancy.png", "batches.png", "competition.png"),
     "memo-cifar100-b0-inc10-cpu": ("account.png", "confusion.png", "over-memory.png", "stages.png"),
     "memo-cifar100-epochs": ("epochs-0.png", "passes-0.png", "winners.png", "similarity.png"),
     **dict.fromkeys(
@@ -107,7 +105,7 @@ def _publish_study(study: Path, target: Path) -> None:
                 report.pop(key, None)
     _write(result, target)
     for picture in sorted((study / "figures").glob("*.png")):
-        if picture.name in ONLY.get(target.name, (picture.name,)):
+        if picture.name in PICTURES.get(target.name, (picture.name,)):
             shutil.copy2(picture, target / picture.name)
 
 
@@ -143,7 +141,7 @@ def thinned(result: Mapping, whole: bool) -> dict:
         name: report if name in told else {key: value for key, value in report.items() if key != "matrix"}
         for name, report in result["accuracy"].items()
     }
-    if not whole or "occupancy.png" not in SHOWN.get(result["benchmark"]["name"], ()):
+    if not whole or "occupancy.png" not in PICTURES.get(result["benchmark"]["name"], ()):
         kept.pop("capacity", None)
     kept["routing"] = {name: table for name, table in result.get("routing", {}).items() if name in told}
     if "search" in result and (many or not whole):
@@ -159,7 +157,7 @@ def _copy_run(run: Path, target: Path) -> None:
     _write(result, target)
     if target.name == "seed-0" and not target.parent.name.endswith("-development"):
         (target / "figures").mkdir()
-        for name in (KEPT_FIGURE, *SHOWN.get(target.parent.name, ())):
+        for name in PICTURES.get(target.parent.name, (CURVES,)):
             if (run / "figures" / name).exists():
                 shutil.copy2(run / "figures" / name, target / "figures" / name)
 
