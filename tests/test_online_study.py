@@ -254,7 +254,7 @@ def test_a_training_that_was_interrupted_goes_on(name, finished, monkeypatch, tm
     study, _ = finished
     job = next(job for job in study.finals() if job.name == name and job.seed == 1)
     other_folder = OnlineStudy(tmp_path, study.benchmark, [1])
-    monkeypatch.setattr(one_pass, "SAVE_EVERY", 0)
+    monkeypatch.setattr("focil.studies.study.SAVE_EVERY", 0)
     with monkeypatch.context() as killed:
         killed.setattr(one_pass.Pass, "judge", _stop_at(2, one_pass.Pass.judge))
         with pytest.raises(KeyboardInterrupt):

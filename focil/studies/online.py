@@ -15,8 +15,8 @@ from focil.runs.params import Benchmark
 from focil.runs.params_files import FOCIL, changed_by
 from focil.runs.results import shortened
 from focil.search import DivergedError
-from focil.studies.one_pass import Checkpoint, Pass
-from focil.studies.study import Job, Study, StudyError
+from focil.studies.one_pass import Pass
+from focil.studies.study import Checkpoint, Job, Study, StudyError
 
 
 class Setting(NamedTuple):
@@ -123,8 +123,11 @@ class OnlineStudy(Study):
         passed.stream.on_draw = progress.advance
         if setting.tuning:
             return {"options": dict(setting.options), "sample": _tried(passed)}
-        checkpoint = Checkpoint(self, job, passed)
-        for task in list(passed.stream)[checkpoint.resume(progress) :]:
+        checkpoint, tasks = Checkpoint(self, job), list(passed.stream)
+        if (state := checkpoint.read()) is not None:
+            passed.load(state)
+            progress.advance(sum(task.size for task in tasks[: passed.done]))
+        for task in tasks[passed.done :]:
             try:
                 passed.learn(task)
             except DivergedError as error:
@@ -133,7 +136,7 @@ class OnlineStudy(Study):
                     "online.tuning_seeds higher, or leave the method out of online.methods"
                 ) from None
             passed.judge(task.index)
-            checkpoint.save(task.index)
+            checkpoint.write(passed.state)
         title = "FOCIL" if setting.method == FOCIL else ONLINE[setting.method].title
         about = {"seed": job.seed, "options": dict(setting.options)}
         about |= {"method": setting.method, "title": title, "exemplars": setting.exemplars}

@@ -6,8 +6,9 @@ there were, or where.
 """
 
 import json
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from focil.base.locks import locked, usable
 from focil.engine import worker
 from focil.engine.compute import Training, compute
 from focil.engine.worker import Progress
+from focil.runs.checkpoint import read_file
 from focil.runs.params import Benchmark
 from focil.runs.provenance import made_on, provenance
 from focil.runs.results import RESULT
@@ -26,6 +28,7 @@ from focil.runs.sources import load_data
 
 # Memory that a training takes: of its own, and in copies of its data; measured, see docs/cluster.md.
 BASE_BYTES, COPIES = 700_000_000, 7
+SAVE_EVERY = 60  # seconds between checkpoints
 ON_A_CARD = 3  # trainings at once on one GPU: together 2.2 times as fast as one of ConvNet2, and eight slower
 
 
@@ -172,6 +175,32 @@ class Study(ABC):
 
     def _file(self, job: Job) -> Path:
         return self.out / f"seed-{job.seed}" / f"{job.name}.json"
+
+
+class Checkpoint:
+    """The file that a training leaves behind, at most every SAVE_EVERY seconds, and goes on from."""
+
+    def __init__(self, study: Study, job: Job):
+        self._study, self._path, self._written = study, study.checkpoint(job), time.perf_counter()
+
+    def write(self, state: Callable[[], dict]) -> None:
+        """Write the state, if the last time was long ago."""
+        if time.perf_counter() < self._written + SAVE_EVERY:
+            return
+        self._written = time.perf_counter()
+        with atomic_path(self._path) as part:
+            torch.save(self._study.identity | state(), part)
+
+    def read(self) -> dict | None:
+        """What was written, or None.
+
+        Raises StudyError for a file of another study, RunError for a damaged one.
+        """
+        if not self._path.exists():
+            return None
+        state = read_file(self._path)
+        self._study.must_be_mine(self._path, state.get("benchmark"), state.get("data"))
+        return state
 
 
 def _train(

@@ -4,15 +4,12 @@ Build the method, train it over all tasks, survive a kill inside a task.
 """
 
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from focil.base.files import atomic_path
 from focil.confidence import Evidence
 from focil.data.datasets import Dataset
 from focil.data.stream import Augmentation, Stream, Task
@@ -23,14 +20,12 @@ from focil.memo.method import PROBES, Offline
 from focil.memo.schedule import OfflineOptions, schedule
 from focil.memo.table import OFFLINE, ONLINE
 from focil.router.routed import kind_of
-from focil.runs.checkpoint import read_file
 from focil.runs.params import Benchmark
 from focil.runs.sources import open_stream, order_of, sizes_of
 from focil.search import DivergedError
-from focil.studies.study import Job, Study
+from focil.studies.study import Checkpoint, Job, Study
 
 PASSES = 1_000  # passes of an offline stream: more than any schedule has epochs
-SAVE_EVERY = 60  # seconds between checkpoints inside a task
 
 
 class Setting(NamedTuple):
@@ -124,15 +119,23 @@ def train(study: Study, job: Job, progress: Progress) -> dict:
     """
     method = build(study.benchmark, study.data, job.seed, job.what)
     stages = Stages(method.stream)
-    checkpoint = Checkpoint(study, study.checkpoint(job), method, stages, progress)
-    checkpoint.resume()
-    method.stream.on_draw = checkpoint.count
+    account, checkpoint = Account(progress), Checkpoint(study, job)
+
+    def state() -> dict:
+        took = {"seconds": account.seconds, "images": account.images}
+        return {"method": method.state(), "stages": stages.state()} | took
+
+    if (found := checkpoint.read()) is not None:
+        method.load(found["method"])
+        stages.load(found["stages"])
+        account.go_on(found["images"], found["seconds"])
+    method.stream.on_draw = account.count
     for task in list(method.stream)[method.done :]:
-        method.learn(task, checkpoint.save)
+        method.learn(task, lambda: checkpoint.write(state))
         stages.after(method)
-        checkpoint.save()
+        checkpoint.write(state)
     cka = {name: layers.cka_matrix(grams[name] for grams in method.grams) for name in method.grams[0]}
-    about = {"layers": method.report, "seconds": checkpoint.seconds, "images": checkpoint.images, "cka": cka}
+    about = {"layers": method.report, "seconds": account.seconds, "images": account.images, "cka": cka}
     return job.what._asdict() | stages.report() | about
 
 
@@ -179,49 +182,24 @@ def train_online(study: Study, job: Job, progress: Progress) -> tuple[OnePass, d
     return method, job.what._asdict() | stages.report() | about
 
 
-class Checkpoint:
-    """What a training leaves behind at most every SAVE_EVERY seconds, after an epoch, and goes on from."""
+class Account:
+    """What a training has taken, of all starts together: images passed through the network, and seconds."""
 
-    def __init__(self, study: Study, path: Path, method: Offline, stages: Stages, progress: Progress):
-        self.study, self.path, self.method, self.stages, self.progress = study, path, method, stages, progress
-        self.images = 0  # passed through the network, of all starts together
-        self._before, self._start = 0.0, time.perf_counter()
-        self._saved = self._start
+    def __init__(self, progress: Progress):
+        self.images = 0
+        self._progress, self._before, self._start = progress, 0.0, time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """Time spent, of all starts together."""
+        """Time spent."""
         return self._before + time.perf_counter() - self._start
 
     def count(self, images: int) -> None:
         """Note that images were passed through the network."""
         self.images += images
-        self.progress.advance(images)
+        self._progress.advance(images)
 
-    def save(self) -> None:
-        """Write the state, if the last time was long ago."""
-        if time.perf_counter() < self._saved + SAVE_EVERY:
-            return
-        self._saved = time.perf_counter()
-        content = self.study.identity | {
-            "method": self.method.state(),
-            "stages": self.stages.state(),
-            "seconds": self.seconds,
-            "images": self.images,
-        }
-        with atomic_path(self.path) as part:
-            torch.save(content, part)
-
-    def resume(self) -> None:
-        """Go on from the file, if there is one.
-
-        Raises StudyError for one of another study, RunError for a damaged one.
-        """
-        if not self.path.exists():
-            return
-        state = read_file(self.path)
-        self.study.must_be_mine(self.path, state.get("benchmark"), state.get("data"))
-        self.method.load(state["method"])
-        self.stages.load(state["stages"])
-        self._before = state["seconds"]
-        self.count(state["images"])
+    def go_on(self, images: int, seconds: float) -> None:
+        """Add what earlier starts have taken."""
+        self.count(images)
+        self._before = seconds
