@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import dask
 import pytest
 import trainings
 import yaml
@@ -189,6 +190,11 @@ def test_a_training_whose_worker_is_killed_is_tried_again_three_times(tmp_path):
     with pytest.raises(EngineError, match="impossible: the worker that trained it was killed"):
         collected([Training("impossible", 1, trainings.suicide, (str(tmp_path / "more"), 99))])
     assert len(list((tmp_path / "more").iterdir())) == 4
+
+
+def test_a_worker_that_was_asleep_goes_on(tmp_path):
+    with dask.config.set({"distributed.scheduler.worker-ttl": "1s"}):  # 5 minutes by default
+        assert collected([Training("sleepy", 1, trainings.sleepy, (str(tmp_path), 8))]) == {"sleepy": 1}
 
 
 def test_a_worker_between_two_processes_does_not_stop_the_others_from_ending():

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import subprocess
 import time
 import weakref
 from pathlib import Path
@@ -28,6 +29,14 @@ def suicide(folder, lives, progress):
     if attempt < lives:
         os.kill(os.getpid(), signal.SIGKILL)
     return attempt
+
+
+def sleepy(folder, seconds, progress):
+    """A worker that is asleep for a while, as one on a laptop; returns how many attempts there were."""
+    (Path(folder) / f"attempt-{os.getpid()}").touch()
+    subprocess.Popen(["sh", "-c", f"sleep {seconds}; kill -CONT {os.getpid()}"])
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return len(list(Path(folder).glob("attempt-*")))
 
 
 def long(folder, progress):

@@ -15,6 +15,7 @@ SHARED = "FOCIL_WORKERS"  # variable that processes below inherit: where the wor
 STARTS = 3  # attempts to start them
 LOCAL = {
     "distributed.scheduler.worker-saturation": 1.0,  # no training waits behind another one
+    "distributed.scheduler.worker-ttl": None,  # silent for minutes is not dead: the laptop may have slept
     "distributed.worker.profile.enabled": False,
     "distributed.admin.log-length": 0,
     # A training runs in a thread. Dask's default gives its memory back to the system again and again, and
