@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from focil.base.errors import FocilError
     from focil.data.datasets import Dataset, load
     from focil.data.errors import DataError
-    from focil.data.stream import Augmentation, Stream, StreamError, Task, class_order
+    from focil.data.images import Augmentation
+    from focil.data.stream import Stream, StreamError, Task, class_order
     from focil.method import Focil, FocilOptions
     from focil.router.routed import RoutedFocil, RoutedOptions
     from focil.runs.checkpoint import RunError
@@ -45,7 +46,8 @@ _HOMES = {
     "base.errors": ("FocilError",),
     "data.datasets": ("Dataset", "load"),
     "data.errors": ("DataError",),
-    "data.stream": ("Augmentation", "Stream", "StreamError", "Task", "class_order"),
+    "data.images": ("Augmentation",),
+    "data.stream": ("Stream", "StreamError", "Task", "class_order"),
     "method": ("Focil", "FocilOptions"),
     "router.routed": ("RoutedFocil", "RoutedOptions"),
     "runs.params": ("Benchmark", "read_params"),

@@ -13,7 +13,8 @@ from conftest import separable, small_benchmark
 from torch import nn
 
 import focil
-from focil.data.stream import Augmentation, class_order
+from focil.data.images import Augmentation
+from focil.data.stream import class_order
 from focil.engine.worker import Progress
 from focil.evaluation import metrics
 from focil.runs.sections import SHORTCUTS

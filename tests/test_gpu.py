@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import focil
-from focil.data.stream import Augmentation, Stream, class_order
+from focil.data.images import Augmentation
+from focil.data.stream import Stream, class_order
 from focil.memo import recorded
 from focil.memo.schedule import OfflineOptions
 from focil.memo.table import OFFLINE

@@ -13,7 +13,8 @@ from conftest import separable
 from torch import nn
 
 from focil import Dataset, StreamError
-from focil.data.stream import Augmentation, Stream, class_order
+from focil.data.images import Augmentation
+from focil.data.stream import Stream, class_order
 from focil.memo import method as offline
 from focil.memo import split
 from focil.memo.account import Costs, Size, counted_bytes

@@ -12,7 +12,8 @@ from conftest import separable
 from pydantic import ValidationError
 
 import focil
-from focil.data.stream import Augmentation, StreamError, class_order
+from focil.data.images import Augmentation
+from focil.data.stream import StreamError, class_order
 from focil.evaluation import protocols
 from focil.online import networks
 from focil.online.agem import Agem

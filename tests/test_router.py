@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import focil
-from focil.data.stream import Augmentation, class_order
+from focil.data.images import Augmentation
+from focil.data.stream import class_order
 from focil.evaluation import protocols
 from focil.router import answers, patches, routed
 from focil.router.discriminant import Discriminant, class_offsets, unpack

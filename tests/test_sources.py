@@ -6,7 +6,7 @@ from conftest import separable, small_benchmark, write_npz
 
 import focil
 from focil import StreamError
-from focil.data.stream import Augmentation
+from focil.data.images import Augmentation
 from focil.runs.sources import load_data, open_stream, order_of, sizes_of
 
 MEMO = {"points": [{"network": "convnet2", "exemplars": 30}]}

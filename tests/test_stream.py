@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focil import Dataset, Stream, StreamError
-from focil.data.stream import Augmentation, class_order
+from focil.data.images import Augmentation
+from focil.data.stream import class_order
 
 PIXELS = 5
 

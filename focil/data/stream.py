@@ -1,61 +1,23 @@
 """The stream: tasks with disjoint classes, each training batch handed out once.
 
-The data set is one uint8 tensor on the device; a task is a list of its rows, and crop, flip and normalisation
-are batched tensor operations.
+The data set is one uint8 tensor on the device, and a task is a list of its rows.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float32, Int64, Num, UInt8
 from torch import Tensor
 
 from focil.base import seeds
 from focil.base.errors import FocilError
 from focil.data.datasets import Dataset
+from focil.data.images import Augmentation, channels_first, scale_of, standardised
 
 
 class StreamError(FocilError):
     """A stream that cannot be formed, or was read in a way that its protocol forbids."""
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random crop after padding by `crop` pixels, horizontal flip, and brightness times 1 - b to 1 + b.
-
-    0 and False change nothing.
-    """
-
-    crop: int = 0
-    flip: bool = False
-    brightness: float = 0.0
-
-    def __call__(self, images: Num[Tensor, "B C H W"], generator: torch.Generator) -> Num[Tensor, "B C H W"]:
-        """One crop, one coin and one factor per image, for the whole batch at once."""
-        if self.crop:
-            images = _random_crop(images, self.crop, generator)
-        if self.flip:
-            coins = torch.rand(len(images), generator=generator, device=images.device) < 0.5
-            images = torch.where(coins[:, None, None, None], images.flip(3), images)
-        if self.brightness:
-            factors = 1 + self.brightness * (
-                2 * torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) - 1
-            )
-            images = (images * factors).clamp_(0, 255)
-        return images
-
-
-def _random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
-    count, channels, height, width = images.shape
-    padded = F.pad(images, (pad,) * 4)  # (B, C, H + 2 pad, W + 2 pad)
-    corners = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=generator, device=images.device)
-    rows = corners[0] + torch.arange(height, device=images.device)  # (B, H)
-    columns = corners[1] + torch.arange(width, device=images.device)  # (B, W)
-    which = torch.arange(count, device=images.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def class_order(
@@ -235,10 +197,9 @@ class Stream:
         self.data, self.order, self.seed = data, order, seed
         self.batch_size, self.passes, self.augmentation, self.hold = batch_size, passes, augmentation, hold
         self.device = torch.device(device)
-        self.train = _channels_first(data.x_train, self.device)  # (N, C, H, W) uint8
-        self.test = _channels_first(data.x_test, self.device)
-        # Made once: a copy to a GPU waits for every step before it.
-        self._scale = _scale(data.mean, data.std, self.device)
+        self.train = channels_first(data.x_train, self.device)  # (N, C, H, W) uint8
+        self.test = channels_first(data.x_test, self.device)
+        self._scale = scale_of(data.mean, data.std, self.device)
         self.on_draw: Callable[[int], object] = lambda images: None
         # Walked twice, they are still the same tasks.
         self._tasks = [Task(self, index) for index in range(len(order[:first]))]
@@ -268,7 +229,7 @@ class Stream:
 
     def prepare(self, images: Num[Tensor, "N C H W"]) -> Float32[Tensor, "N C H W"]:
         """Normalise images of 0..255 by the data set's mean and standard deviation."""
-        return _standardised(images, self._scale)
+        return standardised(images, self._scale)
 
     def test_task(self) -> Int64[np.ndarray, " N"]:
         """Task index of every test image."""
@@ -294,28 +255,3 @@ class Stream:
         table = np.empty(self.data.num_classes, dtype=np.int64)
         table[np.concatenate(self.order)] = np.concatenate(by_position)
         return table
-
-
-def normalise(
-    images: Num[Tensor, "N C H W"], mean: Sequence[float], std: Sequence[float]
-) -> Float32[Tensor, "N C H W"]:
-    """Images of 0..255 less their mean, in standard deviations; both are per channel, for pixels scaled to
-    [0, 1].
-
-    >>> import torch
-    >>> normalise(torch.tensor([[[[0, 255]]]], dtype=torch.uint8), mean=[0.5], std=[0.25])
-    tensor([[[[-2.,  2.]]]])
-    """
-    return _standardised(images, _scale(mean, std, images.device))
-
-
-def _scale(mean: Sequence[float], std: Sequence[float], device: torch.device) -> Float32[Tensor, "2 C 1 1"]:
-    return torch.tensor([list(mean), list(std)], device=device, dtype=torch.float32)[..., None, None] * 255
-
-
-def _standardised(images: Tensor, scale: Float32[Tensor, "2 C 1 1"]) -> Tensor:
-    return (images.to(torch.float32) - scale[0]) / scale[1]
-
-
-def _channels_first(images: np.ndarray, device: torch.device) -> Tensor:
-    return torch.tensor(images.transpose(0, 3, 1, 2), device=device)

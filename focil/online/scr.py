@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from focil.backbones import ImageShape
 from focil.base import seeds
-from focil.data.stream import Augmentation, Stream
+from focil.data.images import Augmentation
+from focil.data.stream import Stream
 from focil.online.buffer import Stored
 from focil.online.method import Replay, ReplayOptions
 

@@ -8,7 +8,8 @@ import torch
 
 from focil import backbones
 from focil.base.errors import FocilError
-from focil.data.stream import Stream, normalise
+from focil.data.images import normalise
+from focil.data.stream import Stream
 from focil.evaluation.evaluation import Evaluation
 from focil.evaluation.frozen import FrozenEvaluation
 from focil.method import Focil

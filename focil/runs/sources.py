@@ -6,7 +6,8 @@ import numpy as np
 
 from focil.data import datasets
 from focil.data.datasets import Dataset
-from focil.data.stream import Augmentation, Stream, class_order
+from focil.data.images import Augmentation
+from focil.data.stream import Stream, class_order
 from focil.runs.params import Benchmark
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from focil.confidence import Evidence
 from focil.data.datasets import Dataset
-from focil.data.stream import Augmentation, Stream, Task
+from focil.data.images import Augmentation
+from focil.data.stream import Stream, Task
 from focil.engine.worker import Progress
 from focil.evaluation.stages import Stages
 from focil.memo import layers, split

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from focil.data.datasets import Dataset
-from focil.data.stream import Augmentation, Stream, class_order
+from focil.data.images import Augmentation
+from focil.data.stream import Stream, class_order
 from focil.online import networks
 from focil.online.er import ExperienceReplay
 

@@ -14,7 +14,8 @@ from focil import expert, search
 from focil.base import cores
 from focil.base.convolution import Convolution
 from focil.data.datasets import Dataset
-from focil.data.stream import Augmentation, Stream, class_order
+from focil.data.images import Augmentation
+from focil.data.stream import Stream, class_order
 from focil.router.routed import RoutedFocil, RoutedOptions
 from focil.router.router import Router
 from focil.runs.params import read_params

@@ -13,7 +13,8 @@ from focil import backbones
 from focil.base import words
 from focil.confidence import RULES
 from focil.data.datasets import Dataset
-from focil.data.stream import Augmentation, Stream, class_order
+from focil.data.images import Augmentation
+from focil.data.stream import Stream, class_order
 from focil.expert import Expert
 from focil.masks import Ledger
 from focil.memo.finetune import Finetune
