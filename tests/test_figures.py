@@ -1065,6 +1065,14 @@ def test_a_teacher_has_a_part_of_its_own():
 # Depth
 
 
+def test_blocks_after_one_epoch_have_not_moved_since_the_first():
+    still = {name: values | {"shift": 0.0, "shift_per_weight": 0.0} for name, values in noted()[0][0].items()}
+    picture = layers.blocks({"memo": [[still] * 3]})
+    assert titles(picture)[0] == (
+        "MEMO learns a task in one epoch, and shift is counted from the first epoch on"
+    )
+
+
 @pytest.mark.parametrize(
     ("deep", "words"),
     [

@@ -32,7 +32,8 @@ def blocks(runs: Mapping[str, Sequence[Noted]]) -> style.Picture:
             names, values = _by_block(seeds, measure)
             axis.plot(range(len(names)), values.T, alpha=0.3, lw=0.8, color=parts.look(index)["color"])
             axis.plot(range(len(names)), values.mean(0), label=TITLES[method], lw=1.8, **parts.look(index))
-        axis.set_yscale("log")
+        if any(np.nansum(line.get_ydata()) > 0 for line in axis.lines):  # else there are no decades
+            axis.set_yscale("log")
         axis.set_title(what)
         axis.set_xticks(range(len(names)), names)
     for axis in axes[2:]:
@@ -183,6 +184,8 @@ def _blocks_finding(runs: Mapping[str, Sequence[Noted]]) -> str:
     names, raw = means(runs[method], "shift")
     _, each = means(runs[method], "shift_per_weight")
     trained = ~np.isnan(raw)
+    if not raw[trained].all():
+        return f"{TITLES[method]} learns a task in one epoch, and shift is counted from the first epoch on"
     if trained.sum() < 2:
         return f"While {TITLES[method]} learns a later task, only {names[-1]} is trained"
     names, raw, each = (
