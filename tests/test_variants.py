@@ -7,7 +7,7 @@ import focil
 from focil.__main__ import main
 from focil.router import discriminant, patches
 from focil.router.discriminant import Discriminant
-from focil.studies import variants
+from focil.studies import rules, variants
 
 
 @pytest.fixture(autouse=True)
@@ -32,16 +32,16 @@ def right(scores, labels):
 
 def test_every_rule_works_on_the_same_sums(sums, monkeypatch):
     found, features, labels = sums
-    best = right(variants.scores(found, features), labels)
+    best = right(rules.scores(found, features), labels)
     assert best > 0.8
-    assert right(variants.with_ridge(1e-3)(found, features), labels) == best
-    assert right(variants.half_precision(found, features), labels) == pytest.approx(best, abs=0.03)
-    assert right(variants.least_squares(found, features), labels) == pytest.approx(best, abs=0.05)
-    monkeypatch.setattr(variants, "RANK", 20)
+    assert right(rules.with_ridge(1e-3)(found, features), labels) == best
+    assert right(rules.half_precision(found, features), labels) == pytest.approx(best, abs=0.03)
+    assert right(rules.least_squares(found, features), labels) == pytest.approx(best, abs=0.05)
+    monkeypatch.setattr(rules, "RANK", 20)
     # All directions: nothing is left out.
-    assert right(variants.low_rank(found, features), labels) == pytest.approx(best, abs=0.005)
-    monkeypatch.setattr(variants, "RANK", 1)
-    assert right(variants.low_rank(found, features), labels) < best - 0.01
+    assert right(rules.low_rank(found, features), labels) == pytest.approx(best, abs=0.005)
+    monkeypatch.setattr(rules, "RANK", 1)
+    assert right(rules.low_rank(found, features), labels) < best - 0.01
 
 
 def test_packing_is_the_inverse_of_unpacking(sums):
@@ -52,7 +52,7 @@ def test_packing_is_the_inverse_of_unpacking(sums):
 def test_least_squares_is_the_regression_on_one_hot_labels(sums):
     found, features, labels = sums
     observed = torch.nn.functional.one_hot(torch.arange(4), 4)
-    prediction = variants.least_squares(found, found.sums / found.counts[:, None])
+    prediction = rules.least_squares(found, found.sums / found.counts[:, None])
     assert prediction.sum(1).tolist() == pytest.approx([1] * 4, abs=1e-3)  # shares of classes
     assert (prediction.argmax(1) == observed.argmax(1)).all()
 
@@ -69,7 +69,7 @@ def test_the_table_holds_every_variant_and_starts_with_the_routers_own_accuracy(
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(variants, "COMPONENTS", 3)
-    monkeypatch.setattr(variants, "RANK", 8)
+    monkeypatch.setattr(rules, "RANK", 8)
     (tmp_path / "digits.yaml").write_text("config: {name: digits, data: digits, tasks: 5}\n")
     assert main(["variants", str(tmp_path / "digits.yaml"), "--megabytes", "0.05", "--threads", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -26,15 +26,12 @@ from focil.router.routed import recipe_of
 from focil.router.router import RIDGE, Router
 from focil.runs.params import Benchmark
 from focil.runs.sources import load_data, open_stream, order_of
+from focil.studies import rules
+from focil.studies.rules import Rule, scores
 
 LIFTED = 2  # random rectified features for each feature
 COMPONENTS = 22  # filters of a size whose products are pooled: 253 features
-RANK = 256
-COARSE = 30 * RIDGE  # what rounding to float16 adds and takes away must not make the covariance indefinite
-Map = Callable[[Tensor], Tensor]  # images or features -> features
-Rule = Callable[
-    [Discriminant, Tensor], Tensor
-]  # sums over the stream, features of other images -> scores (N, classes)
+Map = Callable[[Tensor], Tensor]  # images -> features
 
 
 class Row(NamedTuple):
@@ -85,15 +82,17 @@ class RouterVariants:
             f"pooled products of {COMPONENTS} filters a size", self._pass(self.base, products=True), scores
         )
         for power in (-2, -1, 1, 2):
-            yield self._row(f"ridge {RIDGE * 10**power:g}", base, with_ridge(RIDGE * 10**power))
-        yield self._row("least squares on one-hot labels", base, least_squares)
+            yield self._row(f"ridge {RIDGE * 10**power:g}", base, rules.with_ridge(RIDGE * 10**power))
+        yield self._row("least squares on one-hot labels", base, rules.least_squares)
         packed = 2 * base.features.shape[1] * (base.features.shape[1] + 1)
-        yield self._row(f"moments kept in float16, ridge {COARSE:g}", base, half_precision, saved=packed // 2)
-        directions = 4 * base.features.shape[1] * (RANK + 1)
         yield self._row(
-            f"only the {RANK} strongest directions and the diagonal",
+            f"moments kept in float16, ridge {rules.COARSE:g}", base, rules.half_precision, saved=packed // 2
+        )
+        directions = 4 * base.features.shape[1] * (rules.RANK + 1)
+        yield self._row(
+            f"only the {rules.RANK} strongest directions and the diagonal",
             base,
-            low_rank,
+            rules.low_rank,
             saved=packed - directions,
         )
         yield self._row(f"{LIFTED} x as many random rectified sums of them", self._lifted(base), scores)
@@ -245,49 +244,6 @@ def markdown(rows: Iterator[Row]) -> Iterator[str]:
         )
 
 
-def scores(sums: Discriminant, features: Tensor) -> Tensor:
-    """The default."""
-    return sums.scores(features)
-
-
-def with_ridge(ridge: float) -> Rule:
-    """Another ridge."""
-
-    def rule(sums: Discriminant, features: Tensor) -> Tensor:
-        return _like(sums, sums.moments[0], ridge).scores(features)
-
-    return rule
-
-
-def least_squares(sums: Discriminant, features: Tensor) -> Tensor:
-    """Ridge regression on one-hot labels, with a constant, from the same sums."""
-    total, count = discriminant.unpack(sums.moments[0]).double(), sums.counts.sum()
-    mean = sums.sums.sum(dim=0).double() / count
-    spread = total / count - mean.outer(mean)
-    spread.diagonal().add_(sums.ridge * spread.diagonal().mean())
-    share = sums.counts / count
-    shared = sums.sums.T.double() / count - mean[:, None] * share
-    return ((features.double() - mean) @ torch.linalg.solve(spread, shared) + share).float()
-
-
-def half_precision(sums: Discriminant, features: Tensor) -> Tensor:
-    """The second moments rounded to float16, in units of the features' own, as if they had been kept so."""
-    total = discriminant.unpack(sums.moments[0])
-    scale = total.diagonal().sqrt().clamp(min=1e-30)
-    rounded = (total / scale.outer(scale)).half().float() * scale.outer(scale)
-    return _like(sums, discriminant.pack(rounded), COARSE).scores(features)
-
-
-def low_rank(sums: Discriminant, features: Tensor) -> Tensor:
-    """The within-class scatter as its strongest directions, and what is left on the diagonal."""
-    between = sums.sums.T @ (sums.sums / sums.counts[:, None])
-    within = discriminant.unpack(sums.moments[0]) - between
-    values, axes = torch.linalg.eigh(within)
-    strong = axes[:, -RANK:] * values[-RANK:] @ axes[:, -RANK:].T
-    strong.diagonal().copy_(within.diagonal())
-    return _like(sums, discriminant.pack(strong + between), sums.ridge).scores(features)
-
-
 def pooled_products(patches: Patches) -> Map:
     """Mean product of every two codes of a size over the image, signed roots: second-order pooling."""
 
@@ -307,9 +263,3 @@ def pooled_products(patches: Patches) -> Map:
         return torch.cat([found.sqrt() for found in both])
 
     return extract
-
-
-def _like(sums: Discriminant, moments: Tensor, ridge: float) -> Discriminant:
-    other = Discriminant(sums.sums.shape[1], len(sums.counts), ridge, sums.sums.device)
-    other.load(sums.state() | {"moments": moments[None]})
-    return other
