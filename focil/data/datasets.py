@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from focil.data import image_folder, tiny_imagenet
+from focil.data.catalogue import CATALOGUE, FOLDER, NAMES, Entry
 from focil.data.download import data_root, fetch, user_cache, writable_folder
 from focil.data.errors import DataError, existing_folder, own_path
 from focil.data.formats import (
@@ -32,54 +33,8 @@ __all__ = ["NAMES", "SPLITS", "DataError", "Dataset", "data_root", "load"]
 
 SPLITS = ("official", "sha256")
 TINY = re.compile(r"tiny-imagenet(-\d+)?")
-FOLDER = "imagenet100"  # a folder of images, like any that is named by its path
 DEFAULT_MEAN, DEFAULT_STD = 0.5, 0.25
 DEVELOPMENT_SHARE = 10  # one in ten training images of a class
-
-
-@dataclass(frozen=True)
-class _Entry:
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    classes: tuple[str, ...] | None = None  # None: as the files say
-
-
-_DIGITS = tuple("0123456789")
-_CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
-_CIFAR100 = """
-    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel
-    can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur
-    dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion
-    lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter
-    palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road
-    rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower
-    sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
-    willow_tree wolf woman worm
-"""
-_FASHION = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-_TINY = _Entry((0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821))
-_CATALOGUE = {
-    "digits": _Entry((0.3045,), (0.3760,), _DIGITS),
-    "mnist": _Entry((0.1307,), (0.3081,), _DIGITS),
-    "fashion-mnist": _Entry((0.2862,), (0.3530,), _FASHION),
-    "cifar10": _Entry((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), tuple(_CIFAR10.split())),
-    "cifar100": _Entry((0.5073, 0.4868, 0.4412), (0.2676, 0.2565, 0.2764), tuple(_CIFAR100.split())),
-    "tiny-imagenet": _TINY,
-    "tiny-imagenet-20": _TINY,
-    FOLDER: _Entry((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
-NAMES: tuple[str, ...] = tuple(_CATALOGUE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +148,7 @@ def load(
     if image_size is not None and type(image_size) is not int:
         raise DataError(f"image_size is {image_size!r}; expected a whole number of pixels")
     family = "tiny-imagenet" if TINY.fullmatch(name) else FOLDER if _is_folder(name) else name
-    entry = _CATALOGUE.get(family, _Entry((), ()))
+    entry = CATALOGUE.get(family, Entry((), ()))
     arrays, checksum = _arrays(name, root, image_size)
     if split == "sha256":
         good = checked(arrays, name)
