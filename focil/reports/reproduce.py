@@ -77,7 +77,7 @@ def reproduce(params: str | Path, outputs: Path, wish: Wish, shared: Shared | No
         if missing and cluster.address() is None:
             _say_where_bfloat16_is_slow(benchmark)
             if shared and benchmark.device == "cpu":
-                shared.have(workers if benchmark.is_study else min(workers, len(missing)))
+                shared.have(workers)
         if benchmark.is_study and missing:
             with words_for_a_full_disk(folder):
                 execute(_template(benchmark), folder, _parameters(benchmark, folder, jobs[folder]))

@@ -44,7 +44,6 @@ class Pass:
     def state(self) -> dict:
         """Everything that is needed to go on after a task."""
         return {
-            "done": self.done,
             "method": self.method.state(),
             "evaluation": self.evaluation.state() | self.evaluation.proof(self.method),
             "seconds": self.seconds,
@@ -53,7 +52,7 @@ class Pass:
     def load(self, state: dict) -> None:
         """Go on from what `state` gave."""
         self.method.load(state["method"])
-        self.evaluation.load(state["evaluation"], state["done"])
+        self.evaluation.load(state["evaluation"], self.done)
         self.evaluation.take_up(state["evaluation"])
         self.seconds = state["seconds"]
 

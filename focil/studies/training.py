@@ -120,23 +120,23 @@ def train(study: Study, job: Job, progress: Progress) -> dict:
     """
     method = build(study.benchmark, study.data, job.seed, job.what)
     stages = Stages(method.stream)
-    account, checkpoint = Account(progress), Checkpoint(study, job)
+    spent, checkpoint = Spent(progress), Checkpoint(study, job)
 
     def state() -> dict:
-        took = {"seconds": account.seconds, "images": account.images}
+        took = {"seconds": spent.seconds, "images": spent.images}
         return {"method": method.state(), "stages": stages.state()} | took
 
     if (found := checkpoint.read()) is not None:
         method.load(found["method"])
         stages.load(found["stages"])
-        account.go_on(found["images"], found["seconds"])
-    method.stream.on_draw = account.count
+        spent.go_on(found["images"], found["seconds"])
+    method.stream.on_draw = spent.count
     for task in list(method.stream)[method.done :]:
         method.learn(task, lambda: checkpoint.write(state))
         stages.after(method)
         checkpoint.write(state)
     cka = {name: layers.cka_matrix(grams[name] for grams in method.grams) for name in method.grams[0]}
-    about = {"layers": method.report, "seconds": account.seconds, "images": account.images, "cka": cka}
+    about = {"layers": method.report, "seconds": spent.seconds, "images": spent.images, "cka": cka}
     return job.what._asdict() | stages.report() | about
 
 
@@ -183,7 +183,7 @@ def train_online(study: Study, job: Job, progress: Progress) -> tuple[OnePass, d
     return method, job.what._asdict() | stages.report() | about
 
 
-class Account:
+class Spent:
     """What a training has taken, of all starts together: images passed through the network, and seconds."""
 
     def __init__(self, progress: Progress):
@@ -192,7 +192,7 @@ class Account:
 
     @property
     def seconds(self) -> float:
-        """Time spent."""
+        """Up to now."""
         return self._before + time.perf_counter() - self._start
 
     def count(self, images: int) -> None:
