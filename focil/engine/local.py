@@ -18,6 +18,11 @@ LOCAL = {
     "distributed.scheduler.worker-ttl": None,  # silent for minutes is not dead: the laptop may have slept
     "distributed.worker.profile.enabled": False,
     "distributed.admin.log-length": 0,
+    # Dask looks at its loops 50 times a second, and at memory 10 times. With two workers that takes 8 % of a
+    # core, and it interrupts the steps of small networks; so it takes 2 %.
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "2s",
+    "distributed.worker.memory.monitor-interval": "1s",
     # A training runs in a thread. Dask's default gives its memory back to the system again and again, and
     # glibc gives threads a heap that does so too: together they double the time of a small network's step.
     "distributed.nanny.pre-spawn-environ": {
