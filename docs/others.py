@@ -8,8 +8,8 @@ the repository:
 
 It prints one line a method: final average accuracy by `sample` in %, seed by seed and their mean. Network,
 weights at the start, images, batches and buffer are those of `params/er-mnist-5.yaml` and
-`params/gdumb-mnist-5.yaml`, and the rate of ER too. CapyMOA's GDumb learns its buffer with Adam, ours with SGD
-and a cosine, as its paper has it. So ours is also run with Adam.
+`params/gdumb-mnist-5.yaml`, and the rate of ER too. CapyMOA's GDumb learns its buffer with Adam, ours with
+SGD and a cosine, as its paper has it. So ours is also run with Adam.
 """
 
 import argparse
