@@ -89,7 +89,7 @@ def site(tmp_path_factory):
         ("results", "All results"),
     ):
         (root / "docs" / f"{name}.md").write_text(f"# {title}\n\nThe [code](../focil/masks.py).\n")
-    (root / "CONTRIBUTING.md").write_text("# Contributing\n")
+    (root / "CONTRIBUTING.md").write_text("# Contributing\n\nFound: 98.4 +- 0.6, `a +- b`.\n")
     (root / "notebooks").mkdir()
     (root / "notebooks" / "01-masks.ipynb").write_text(lesson())
     (root / "notebooks" / "02-two.ipynb").write_text(simple("# 2. Two\n\n## Why\n\n[back](01-masks.ipynb)"))
@@ -241,7 +241,11 @@ def test_the_front_page_says_what_the_published_results_say(site):
         re.M | re.S,
     )
     both = next(row for row in rows if row[1] == "both")
-    assert both[2] == told[1].replace("+-", "±") and both[-1] == "5"
+    assert both[2] == told[1].replace(" +- ", "\xa0±\xa0") and both[-1] == "5"
+
+
+def test_an_interval_is_not_broken_and_code_is_left_as_it_is(site):
+    assert "98.4\xa0±\xa00.6, a +- b." in read(site / "CONTRIBUTING.html").article.get_text()
 
 
 def test_a_reference_page_has_every_picture_with_its_words(site):

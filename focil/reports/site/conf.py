@@ -30,9 +30,10 @@ POLICY = "default-src 'self' 'unsafe-inline' file: data:"
 
 
 def setup(app: Sphinx) -> None:
-    """What is our own: formulas as MathML, docstrings as they are meant, no other host."""
+    """What is our own: formulas as MathML, docstrings as they are meant, whole intervals, no other host."""
     app.add_html_math_renderer("mathml", (_formula, None), (_formula, None))
     app.connect("autodoc-process-docstring", _docstring)
+    app.connect("doctree-read", _intervals)
     app.connect("html-page-context", _policy)
 
 
@@ -49,6 +50,14 @@ def _docstring(app: Sphinx, what: str, name: str, obj: object, options: object, 
     for place, line in enumerate(lines):
         if not line.lstrip().startswith(">>>"):
             lines[place] = re.sub(r"(`+[^`]*`+)|([*|_])", lambda found: found[1] or f"\\{found[2]}", line)
+
+
+def _intervals(app: Sphinx, doctree: nodes.document) -> None:
+    """98.4 +- 0.6 is one word, which a narrow column of a table does not break."""
+    for text in list(doctree.findall(nodes.Text)):
+        if not isinstance(text.parent, nodes.literal | nodes.FixedTextElement):
+            whole = re.sub(r" (\+-|±) ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", text)
+            text.parent.replace(text, nodes.Text(whole))
 
 
 def _policy(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
