@@ -76,8 +76,7 @@ class _WithAdam(Gdumb):
 
 def _ours_with_adam(stream, seed: int) -> float:
     options = GdumbOptions(exemplars=STORED, epochs=EPOCHS)
-    classes = stream.data.num_classes // len(stream)
-    learner = _WithAdam(stream.data.image_shape, len(stream), classes, seed, stream, options)
+    learner = _WithAdam(stream.data.image_shape, *stream.order.shape, seed, stream, options)
     for task in stream:
         learner.learn(task)
     with torch.no_grad():

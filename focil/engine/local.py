@@ -18,8 +18,8 @@ LOCAL = {
     "distributed.scheduler.worker-ttl": None,  # silent for minutes is not dead: the laptop may have slept
     "distributed.worker.profile.enabled": False,
     "distributed.admin.log-length": 0,
-    # Dask looks at its loops 50 times a second, and at memory 10 times. With two workers that takes 8 % of a
-    # core, and it interrupts the steps of small networks; so it takes 2 %.
+    # By itself Dask looks at its loops 50 times a second, and at memory 10 times. With two workers that takes
+    # 8 % of a core, and it interrupts the steps of small networks. Looking this often takes 2 %.
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "2s",
     "distributed.worker.memory.monitor-interval": "1s",

@@ -53,10 +53,10 @@ def _docstring(app: Sphinx, what: str, name: str, obj: object, options: object, 
 
 
 def _intervals(app: Sphinx, doctree: nodes.document) -> None:
-    """98.4 +- 0.6 is one word, which a narrow column of a table does not break."""
+    """98.4 +- 0.6 is one word, which a narrow column of a table does not break; code stays as it is."""
     for text in list(doctree.findall(nodes.Text)):
-        if not isinstance(text.parent, nodes.literal | nodes.FixedTextElement):
-            whole = re.sub(r" (\+-|±) ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", text)
+        whole = re.sub(r" (\+-|±) ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", text)
+        if whole != text and not isinstance(text.parent, nodes.literal | nodes.FixedTextElement):
             text.parent.replace(text, nodes.Text(whole))
 
 
