@@ -1,6 +1,7 @@
 """Other methods through the runner, and the study that compares them with ours."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -346,9 +347,14 @@ def test_differences_are_paired(finished):
 def test_lines_and_pictures_say_the_same_numbers(finished):
     _, result = finished
     text = online_lines(result)
-    assert len(text) == 5 and all("MB" in line and "passes" in line for line in text)
+    assert len(text) == 1 + 5 and len({len(line) for line in text}) == 1  # columns under their heading
+    assert len(text[0]) < 100
     names = {name: read.title_of(reports[0]) for name, reports in result["runs"].items()}
     rows = {names[name]: read.over_seeds(reports) for name, reports in result["runs"].items()}
+    for name, line in zip(rows, text[1:], strict=True):
+        row, cells = rows[name], re.split(r"\s{2,}", line.strip())
+        assert cells[0] == name and cells[3] == f"{row['bytes'] / 1e6:.2f}"
+        assert cells[1].startswith(f"{100 * row['sample'][0]:.1f} +- ")
     drawn = {
         "over_bytes": figures.over_bytes(read.points(result), "sample"),
         "over_bytes_oracle": figures.over_bytes(read.points(result), "oracle"),

@@ -15,6 +15,8 @@ from focil.runs.online import over_seeds, title_of
 from focil.runs.params_files import kind_of
 from focil.runs.results import RESULT, meant_as_result, read_result, read_results, summary
 
+ONLINE_LINE = "  {:24} {:>12} {:>12} {:>8} {:>10} {:>8} {:>7} {:>3}"
+
 
 def in_lines(folder: Path, seeds: Sequence[int] | None = None) -> str:
     """Final averages of one benchmark over its seeds (those named, or all), or of a study's arms."""
@@ -91,16 +93,23 @@ def _over_seeds(values: Sequence[float]) -> str:
 
 
 def online_lines(result: dict) -> list[str]:
-    """One line a method and memory: final averages in %, bytes, forgetting, and what training took."""
-    lines = []
+    """A heading, and one line a method and memory: final averages in %, bytes, forgetting in points, and what
+    training took."""
+    heading = ("method", "sample, %", "oracle, %", "MB", "forgetting", "seconds", "passes", "n")
+    lines = [ONLINE_LINE.format(*heading)]
     for reports in result["runs"].values():
         row = over_seeds(reports)
-        sample, oracle = (f"{in_percent(*row[protocol]):>12}" for protocol in ("sample", "oracle"))
-        lines.append(
-            f"  {title_of(reports[0]):24} sample {sample} %, oracle {oracle} %, "
-            f"{row['bytes'] / 1e6:8.2f} MB, forgetting {100 * row['forgetting']:5.1f} points, "
-            f"{row['seconds']:7.1f} s, {row['passes']:5.1f} passes, n = {len(reports)}"
+        cells = (
+            title_of(reports[0]),
+            in_percent(*row["sample"]),
+            in_percent(*row["oracle"]),
+            f"{row['bytes'] / 1e6:.2f}",
+            f"{100 * row['forgetting']:.1f}",
+            f"{row['seconds']:.1f}",
+            f"{row['passes']:.1f}",
+            len(reports),
         )
+        lines.append(ONLINE_LINE.format(*cells))
     return lines
 
 
