@@ -15,7 +15,7 @@ from focil.runs.online import over_seeds, title_of
 from focil.runs.params_files import kind_of
 from focil.runs.results import RESULT, meant_as_result, read_result, read_results, summary
 
-ONLINE_LINE = "  {:24} {:>12} {:>12} {:>8} {:>10} {:>8} {:>7} {:>3}"
+ONLINE_LINE = "  {:22}  {:>14}  {:>14}  {:>7}  {:>10}  {:>7}  {:>6}  {:>2}"
 
 
 def in_lines(folder: Path, seeds: Sequence[int] | None = None) -> str:
