@@ -401,6 +401,17 @@ def test_a_name_that_would_cover_a_mark_is_at_the_left(height, side):
     assert sides == {"NCM": "left", "SLDA": side, "SCR": "left", "ours": "left"}  # "left": it begins there
 
 
+def test_names_at_the_lower_edge_rise_and_keep_their_order():
+    axis = Figure().subplots()
+    low = [point(f"method {number}", 1_000_000, 0.01 * number) for number in range(5)]
+    figures.draw_over_bytes(axis, [*low, point("far", 900_000_000, 0.02)])
+    heights = {text.get_text(): text.get_position()[1] for text in axis.texts}
+    step = np.ptp(axis.get_ylim()) / 26
+    assert heights.pop("far") == pytest.approx(2)  # at its mark, for none is near
+    assert min(heights.values()) >= step / 2  # wholly above the axis
+    assert np.diff([heights[f"method {number}"] for number in range(5)]).min() > 0.98 * step
+
+
 def test_the_differences_title_names_what_is_better_than_ours():
     gaps = [
         {"run": "a", "mean": 0.1, "half": 0.05, "n": 3},

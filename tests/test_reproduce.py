@@ -444,7 +444,7 @@ def test_a_study_s_numbers_are_printed_and_listed(studied, capsys):
     for name, (report,) in result["runs"].items():
         if kind == "online":
             share = report["accuracy"][answered(report)]["final_average"]
-            assert re.search(rf"^  {report['title']} +sample +{100 * share:.1f} %", printed, re.MULTILINE)
+            assert re.search(rf"^  {report['title']} +{100 * share:.1f} ", printed, re.MULTILINE)
             continue
         assert re.search(rf"^  {name} +last .*{100 * report['last']:.1f} %", printed, re.MULTILINE)
         if name.startswith(("finetune", "memo", "der")):

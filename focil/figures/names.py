@@ -14,24 +14,29 @@ Mark = tuple[float, float]  # x and y of any point
 def beside(axis: Axes, ends: Sequence[End], marks: Sequence[Mark]) -> None:
     """Name the ends of lines on an axis whose x is logarithmic, each at the right of its end.
 
-    A name moves down where it would touch another one near by. It is at the left where only there it covers
-    none of the marks.
+    A name moves down where it would touch another one near by; those that reach the lower edge push the others
+    up. It is at the left where only there it covers none of the marks.
     """
     (low, high), left = axis.get_ylim(), axis.get_xlim()[0]
-    step, taken = (high - low) / 26, []  # a name's height, about; where names are
+    step, taken = (high - low) / 26, []  # a name's height, about; where names are, and what they are
     width = np.exp(np.ptp(np.log(axis.get_xlim())) * 0.16)  # a name is so many times farther right at its end
     last = {x: max(other for other, *_ in ends if 1 <= other / x < width**0.5) for x, *_ in ends}
     for x, y, name, color in sorted(ends, key=lambda end: -end[1]):
-        place = _free(y, [height for other, height in taken if 1 / width < last[x] / other < width], step)
+        place = _free(y, [height for other, height, *_ in taken if 1 / width < last[x] / other < width], step)
         level = [mark for mark, height in marks if abs(height - place) < step]
         at_left = (
             any(last[x] < mark < last[x] * width for mark in level)
             and not any(x / width < mark < x for mark in level)
             and x / width > left
         )
-        taken.append((x / width if at_left else last[x], place))
         words = x / width**0.2 if at_left else last[x] * width**0.2
-        _write(axis, name, (x, y), (words, place), at_left, color)
+        taken.append((x / width if at_left else last[x], place, words, (name, (x, y), at_left, color)))
+    risen: list[Mark] = []
+    for x, place, words, (name, mark, at_left, color) in sorted(taken, key=lambda one: one[1]):
+        near = [height for other, height in risen if 1 / width < x / other < width]
+        place = max([place, low + step / 2, *(height + 0.99 * step for height in near)])
+        risen.append((x, place))
+        _write(axis, name, mark, (words, place), at_left, color)
 
 
 def _free(y: float, near: Sequence[float], step: float) -> float:
