@@ -25,8 +25,11 @@ LOCAL = {
     "distributed.worker.memory.monitor-interval": "1s",
     # A training runs in a thread. Dask's default gives its memory back to the system again and again, and
     # glibc gives threads a heap that does so too: together they double the time of a small network's step.
+    # Large activations are fetched from the system anew at every step, which clears them: below this limit, a
+    # process keeps them (ConvNet2 with batches of 128 in float32: 15 to 25 % faster).
     "distributed.nanny.pre-spawn-environ": {
         "MALLOC_ARENA_MAX": 1,
+        "MALLOC_MMAP_THRESHOLD_": 2**30,
         "OMP_NUM_THREADS": 1,
         "MKL_NUM_THREADS": 1,
         "OPENBLAS_NUM_THREADS": 1,

@@ -115,7 +115,8 @@ def _publish_runs(runs: Path, target: Path, results: list[dict]) -> None:
     for result in results:
         _copy_run(runs / f"seed-{result['seed']}", target / f"seed-{result['seed']}")
     accuracies = [result["accuracy"] for result in results]
-    style.save(accuracy.summary(accuracies), target / "summary.png")
+    if len(results) > 1:  # one seed has no spread: the table says it all
+        style.save(accuracy.summary(accuracies), target / "summary.png")
     if "budgets" in results[0]:
         sizes = results[0]["data_bytes"]
         others = PUBLISHED.get(target.name, ())
