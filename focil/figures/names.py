@@ -14,8 +14,8 @@ Mark = tuple[float, float]  # x and y of any point
 def beside(axis: Axes, ends: Sequence[End], marks: Sequence[Mark]) -> None:
     """Name the ends of lines on an axis whose x is logarithmic, each at the right of its end.
 
-    A name moves down where it would touch another one near by; those that reach the lower edge push the others
-    up. It is at the left where only there it covers none of the marks.
+    A name moves down where it would touch another one near by; those that reach the lower edge push the
+    others up. It is at the left where only there it covers none of the marks.
     """
     (low, high), left = axis.get_ylim(), axis.get_xlim()[0]
     step, taken = (high - low) / 26, []  # a name's height, about; where names are, and what they are
