@@ -16,7 +16,7 @@ import pytest
 import torch
 import yaml
 from conftest import separable, small_benchmark, write_npz
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -112,6 +112,8 @@ def params_files(draw):
 
 @fuzzed
 @given(content=params_files())
+@example(content=b"config: {name: x, data: digits, tasks: 5, method: null, focil: {unknown: 1}}")
+@example(content=b"config: {name: x, data: digits, tasks: 5, method: [], focil: {unknown: 1}}")
 def test_params(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "x.yaml"
     path.write_bytes(content)

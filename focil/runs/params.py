@@ -265,8 +265,10 @@ def _check_other_method(benchmark: Benchmark, studies: list[str]) -> None:
         )
 
 
-def _online_section(method: str) -> type[BaseModel]:
-    return OnlineStudyOptions if method == FOCIL else ONLINE[method].options_of
+def _online_section(method: Any) -> type[BaseModel]:
+    """What `online` may say: of an online method its options; a wrong method is told elsewhere."""
+    known = isinstance(method, str) and method in ONLINE
+    return ONLINE[method].options_of if known else OnlineStudyOptions
 
 
 def _explain(error: ValidationError, values: dict) -> str:
@@ -286,7 +288,7 @@ def _explain_one(item: dict, values: dict) -> str:
     return f"{place!r} is {item['input']!r}: {item['msg'][0].lower() + item['msg'][1:]}"
 
 
-def _section(parents: list, method: str) -> type[BaseModel]:
+def _section(parents: list, method: Any) -> type[BaseModel]:
     if not parents:
         return Benchmark
     found = {
