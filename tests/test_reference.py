@@ -55,6 +55,13 @@ def test_results_are_copied_with_their_table(outputs, tmp_path):
     assert "--seed 0 1 --threads 1" in text
 
 
+def test_one_seed_has_no_summary(outputs, tmp_path):
+    shutil.copytree(outputs / "small" / "seed-0", tmp_path / "outputs" / "small" / "seed-0")
+    publish(tmp_path / "outputs", tmp_path / "reference", ["small"])
+    kept = {path.name for path in (tmp_path / "reference" / "small").iterdir()}
+    assert "seed-0" in kept and "summary.png" not in kept
+
+
 def test_numbers_of_all_seeds_are_kept_and_the_story_of_one(outputs):
     result = json.loads((outputs / "small" / "seed-1" / "result.json").read_text())
     one, other = (thinned(result, whole) for whole in (True, False))
