@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -17,6 +16,7 @@ from torch.func import functional_call
 from focil.base import seeds
 from focil.base.convolution import Convolution
 from focil.base.modules import BackboneError, Factory, ImageShape, feature_size, made
+from focil.base.precision import passes
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -121,7 +121,7 @@ def compute_features(
     precision: Precision,
 ) -> Float32[Tensor, "B F"]:
     """Features of images, computed in `precision` with `tensors` in the place of the module's own."""
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    with passes(images.device, precision == "bfloat16"):
         return functional_call(module, dict(tensors), (images,)).float()
 
 

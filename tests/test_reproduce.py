@@ -16,14 +16,10 @@ import pytest
 
 import focil
 from focil.__main__ import main
-from focil.base import precision
 from focil.base.places import shipped
-from focil.reports import reproduce
 from focil.reports.execute import ReproduceError, execute
 from focil.reports.reproduce import is_complete
 from focil.runs.online import answered
-from focil.runs.params import read_params
-from focil.runs.params_files import find
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = shipped("notebooks")
@@ -185,21 +181,6 @@ def test_errors_are_one_paragraph_without_traceback(arguments, said, tmp_path, m
     assert main(arguments) == 1
     error = capsys.readouterr().err
     assert error.startswith("focil: ") and said in error and "Traceback" not in error
-
-
-def test_bfloat16_on_a_processor_without_it_gets_a_word_before_it_runs(monkeypatch, capsys):
-    given = {"name": "b", "data": "digits", "tasks": 5, "threads": 1}
-    rounded = read_params(find("cifar100-20"), given)
-    monkeypatch.setattr(reproduce, "slowdown", lambda: 25.0)
-    reproduce._say_where_bfloat16_is_slow(rounded)
-    said = capsys.readouterr().err
-    assert "takes this processor 25 times as long as float32" in said
-    assert "focil run b --set focil.precision=float32 --name b-float32" in said
-    reproduce._say_where_bfloat16_is_slow(read_params(find("digits-5")))
-    monkeypatch.setattr(reproduce, "slowdown", lambda: 0.6)
-    reproduce._say_where_bfloat16_is_slow(rounded)
-    assert capsys.readouterr().err == ""
-    assert 0 < precision.slowdown() < float("inf")
 
 
 @pytest.mark.parametrize("seed", ["-1", "x", "1.5"])

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from focil.backbones import ImageShape
-from focil.base import seeds
+from focil.base import precision, seeds
 from focil.confidence import Evidence, log_softmax
 from focil.data.stream import Stream, Task
 from focil.memo import split
@@ -20,7 +20,7 @@ from focil.memo.account import Growth
 from focil.memo.exemplars import ExemplarError, Exemplars
 from focil.memo.layers import Watch, grams
 from focil.memo.networks import SingleNet, align
-from focil.memo.recorded import Recorded, own_stream
+from focil.memo.recorded import Recorded, give_back, own_stream
 from focil.memo.schedule import OfflineOptions, schedule, set_rate, sgd
 from focil.search import DivergedError
 
@@ -82,6 +82,7 @@ class Offline:
         if not self.epoch:
             self._grow(task.index)
         self._fit(*self._with_exemplars(images, labels), on_epoch)
+        give_back(self.device)
         self._after(images, labels)
         self._store(images, labels)
         self.grams.append(self._grams())
@@ -226,7 +227,7 @@ class Offline:
         """The loss of a batch, and its gradients."""
         self.net.training_mode()
         in_half = self.options.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_half):
+        with precision.passes(self.device, in_half):
             loss = self._loss(images, labels)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -269,7 +270,7 @@ class Offline:
         self.net.eval()
         with (
             torch.no_grad(),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"),
+            precision.passes(self.device, self.options.precision == "bfloat16"),
         ):
             parts = (part.contiguous(memory_format=torch.channels_last) for part in images.split(CHUNK))
             return torch.cat([function(part).float() for part in parts])

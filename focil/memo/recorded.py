@@ -58,6 +58,12 @@ class Recorded:
         return _Graph(graph, images, labels, loss)
 
 
+def give_back(device: torch.device) -> None:
+    """Memory that the recorded steps of a task took, back to a card that other trainings share."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 @contextmanager
 def own_stream(device: torch.device) -> Iterator[None]:
     """On a GPU, work on a stream of its own, as recording asks for; elsewhere nothing."""

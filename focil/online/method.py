@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from focil.backbones import ImageShape, Precision
 from focil.base import seeds
+from focil.base.precision import passes
 from focil.confidence import Evidence, log_softmax
 from focil.data.stream import Stream, Task
 from focil.online import networks
@@ -202,8 +204,8 @@ class Online(OneHead):
             )
             return torch.cat([function(part).float() for part in parts])
 
-    def _precise(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16")
+    def _precise(self) -> AbstractContextManager[None]:
+        return passes(self.device, self.options.precision == "bfloat16")
 
 
 class Replay(Online):

@@ -13,8 +13,6 @@ from typing import Any
 from focil.base.files import WriteError, atomic_path, why_unwritten
 from focil.base.locks import FolderError, locked, usable
 from focil.base.places import shipped
-from focil.base.precision import SLOW, slowdown
-from focil.base.progress import note
 from focil.engine import cluster, worker
 from focil.engine.compute import Training, compute
 from focil.engine.local import Shared
@@ -74,10 +72,8 @@ def reproduce(params: str | Path, outputs: Path, wish: Wish, shared: Shared | No
         missing = {
             out: which for out, which in jobs.items() if _is_missing(benchmark, out, which, wish.fresh)
         }
-        if missing and cluster.address() is None:
-            _say_where_bfloat16_is_slow(benchmark)
-            if shared and benchmark.device == "cpu":
-                shared.have(workers)
+        if missing and shared and benchmark.device == "cpu" and cluster.address() is None:
+            shared.have(workers)
         if benchmark.is_study and missing:
             with words_for_a_full_disk(folder):
                 execute(_template(benchmark), folder, _parameters(benchmark, folder, jobs[folder]))
@@ -110,24 +106,6 @@ def _is_missing(benchmark: Benchmark, out: Path, which: dict, fresh: bool) -> bo
         print(f"{out}: complete, nothing to do (--fresh runs it again)", flush=True)
         return False
     return True
-
-
-def _say_where_bfloat16_is_slow(benchmark: Benchmark) -> None:
-    parts = {"focil": benchmark.focil}
-    parts |= {
-        f"{name}.training": study.training
-        for name, study in (("memory", benchmark.memory), ("layers", benchmark.layers))
-        if study
-    }
-    parts |= {"online": benchmark.online} if hasattr(benchmark.online, "precision") else {}
-    rounded = [name for name, options in parts.items() if options.precision == "bfloat16"]
-    if benchmark.device == "cpu" and rounded and (times := slowdown()) > SLOW:
-        settings = " ".join(f"--set {name}.precision=float32" for name in rounded)
-        note(
-            f"{benchmark.name} computes in bfloat16, which takes this processor {times:.0f} times as long as "
-            f"float32. Sooner done, with slightly other numbers, is: focil run {benchmark.name} {settings} "
-            f"--name {benchmark.name}-float32"
-        )
 
 
 def _run(benchmark: Benchmark, missing: dict[Path, dict], workers: int) -> None:

@@ -159,7 +159,7 @@ class Benchmark(Section):
         """
 
         def any_choice(benchmark: Benchmark) -> Benchmark:
-            compared = ("methods", "points", "epochs", "only", "one_seed_from", "rates")
+            compared = ("methods", "points", "epochs", "only", "one_seed_from", "rates", "rate_after")
             memory = benchmark.memory and benchmark.memory.model_copy(update=dict.fromkeys(compared))
             online = benchmark.online
             if isinstance(online, OnlineStudyOptions):

@@ -66,7 +66,7 @@ class MemoryOptions(OfflineSection):
 
     Where `epochs` are named, every method is trained anew with each number of them. Where `rates` are named,
     one for all methods is chosen first, on the development split of the first `tuning_tasks`, after the
-    smallest number of epochs.
+    smallest number of epochs; `rate_after` says it where that is too short to judge by.
     """
 
     methods: tuple[MethodName, ...] = Field(METHODS, min_length=1)
@@ -85,6 +85,9 @@ class MemoryOptions(OfflineSection):
     )
     rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (), description="highest learning rates, one of which is chosen for all methods; default: training.lr"
+    )
+    rate_after: dict[int, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="number of epochs -> the highest rate of all methods there, whatever is chosen"
     )
     tuning_tasks: int = Field(3, ge=2, description="first tasks on which the rate is chosen")
 
@@ -109,8 +112,9 @@ class MemoryOptions(OfflineSection):
             )
         if list(self.epochs) != sorted(set(self.epochs)):
             raise ValueError(f"epochs are {list(self.epochs)}; name each number once, the smallest first")
-        if foreign := sorted(set(self.only) - set(self.epochs)):
-            raise ValueError(f"only names {foreign[0]} epochs, which is not among epochs; add it there")
+        for key, given in (("only", self.only), ("rate_after", self.rate_after)):
+            if foreign := sorted(set(given) - set(self.epochs)):
+                raise ValueError(f"{key} names {foreign[0]} epochs, which is not among epochs; add it there")
         return self
 
 

@@ -87,11 +87,12 @@ class Memory(Study):
 
     def finals(self) -> list[Job]:
         """One per seed and distinct setting, in the order of epochs, points and methods."""
-        rate, found = self.chosen(), []
+        section, chosen, found = self.benchmark.memory, self.chosen(), []
         for setting in dict.fromkeys(self.settings.values()):
             size = training.passes(self.benchmark, self.data, self.sizes, setting)
-            once = self.benchmark.memory.one_seed_from
-            seeds = self.seeds[:1] if once and (setting.epochs or 0) >= once else self.seeds
+            once, epochs = section.one_seed_from, setting.epochs or 0
+            seeds = self.seeds[:1] if once and epochs >= once else self.seeds
+            rate = section.rate_after.get(epochs, chosen)
             what = setting if setting.method == ONLINE else setting._replace(lr=rate)
             found += [Job(seed, _name(setting), size, what) for seed in seeds]
         return found

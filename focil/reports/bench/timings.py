@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from focil import backbones
 from focil.base import words
+from focil.base.precision import passes
 from focil.confidence import RULES
 from focil.data.datasets import Dataset
 from focil.data.images import Augmentation
@@ -245,7 +246,7 @@ def epochs(precision: backbones.Precision, images: int = 2560) -> None:
     def bare() -> None:
         method.net.train()
         for batch, target in zip(batches, targets, strict=True):
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            with passes(batch.device, precision == "bfloat16"):
                 loss = F.cross_entropy(method.net(batch).float(), target)
             method.net.zero_grad(set_to_none=True)
             loss.backward()
