@@ -9,7 +9,7 @@ from conftest import separable, small_benchmark, write_npz
 from focil.figures import epochs as figures
 from focil.runs.params import Benchmark, BenchmarkError
 from focil.studies.memory import Memory
-from focil.studies.verdict import Grown, over_epochs, turns
+from focil.studies.verdict import Grown, curves, likeness, over_epochs, turns
 
 POINT = {"network": "convnet2", "exemplars": 30, "anchor": "each"}
 SHORT = {"schedule": "budget", "batch_size": 20, "lr": 0.05, "aligning": "shrink"}
@@ -113,6 +113,17 @@ def test_more_epochs_take_what_is_there_and_another_rate_does_not(finished):
     assert {job.what.lr for job in other.missing()} == {1e-6} and len(other.missing()) == 5
 
 
+def test_a_number_of_epochs_may_have_a_rate_of_its_own(finished):
+    study, _ = finished
+    given = study.benchmark.model_dump(exclude_unset=True)
+    own = Benchmark(**given | {"memory": MEMORY | {"rate_after": {3: 0.01}}})
+    missing = Memory(study.out, own, [0]).missing()
+    assert [(job.name, job.what.lr) for job in missing] == [
+        ("replay-convnet2-30-3-epochs", 0.01),
+        ("memo-convnet2-30-3-epochs", 0.01),
+    ]
+
+
 def test_a_rate_that_diverges_is_a_trial_that_failed(benchmark, tmp_path):
     given = benchmark.model_dump(exclude_unset=True)
     wild = Benchmark(**given | {"memory": MEMORY | {"rates": [1e12]}})
@@ -128,6 +139,8 @@ def test_a_rate_that_diverges_is_a_trial_that_failed(benchmark, tmp_path):
         ({"epochs": [3, 1]}, "the smallest first"),
         ({"epochs": [1, 1, 3]}, "name each number once"),
         ({"only": {7: ["replay"]}}, "only names 7 epochs"),
+        ({"rate_after": {7: 0.1}}, "rate_after names 7 epochs"),
+        ({"rate_after": {3: 0}}, "greater than 0"),
         ({"rates": [0]}, "greater than 0"),
     ],
 )
@@ -163,6 +176,25 @@ def map_of(memo, replay, epochs=(5, 20, 60)):
 def test_where_the_order_turns_is_said(memo, said):
     (line,) = turns(map_of(memo, [[0.2], [0.4], [0.6]]))
     assert line.startswith("1.0 MiB: MEMO less replay by epochs a task: ") and line.endswith(said)
+
+
+def test_what_was_never_trained_equally_long_is_not_compared(benchmark):
+    result = map_of([[0.3]], [[0.2]], epochs=(5,))
+    result["points"][0]["by_epochs"]["5"].pop("replay")
+    assert list(turns(result)) == []
+    grown = {"memo": [Grown(5, [0.3], [0.4], 0.3)], "replay": [Grown(20, [0.5], [0.6], 1.2)]}
+    assert figures.over_epochs(grown).alt.startswith("No two methods with a budget were trained equally long")
+    result |= {"benchmark": benchmark.model_dump(mode="json")}
+    result["points"][0] |= {"runs": {"memo": "memo-5"}, "methods": {"memo": {"bytes": 2**20}}}
+    assert [method for method, *_ in curves(result)] == ["memo"]
+
+
+def test_published_likeness_is_of_the_seed_that_is_kept():
+    run = {"last": 0.5}
+    kept = run | {"cka": {"block1": [[1.0, 0.8], [0.8, 1.0]]}}
+    point = {"runs": {"der": "der-5"}, "budget": None}
+    (told, _) = likeness({"points": [point], "runs": {"der-5": [kept, run]}, "untrained": {"convnet2": {}}})
+    assert told.endswith("block1 0.80")
 
 
 def test_differences_are_paired_by_seed():

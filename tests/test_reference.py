@@ -14,8 +14,9 @@ import focil
 from focil.__main__ import main
 from focil.evaluation.published import PUBLISHED, Published
 from focil.figures import style
+from focil.memo.table import TITLES
 from focil.reports.reference import PublishError, publish, thinned
-from focil.reports.reference_tables import answerer_rows, effect_rows, memory_rows, online_rows
+from focil.reports.reference_tables import answerer_rows, devices, effect_rows, memory_rows, online_rows
 from focil.runs.results import read_results, shortened
 from focil.studies.audit.audit import leading
 
@@ -53,6 +54,15 @@ def test_results_are_copied_with_their_table(outputs, tmp_path):
     values = [accuracy["sample-experts"]["final_average"] for accuracy in accuracies]
     assert re.search(rf"\| experts \| {100 * sum(values) / 2:.1f} \+- [0-9.]+ \| .* \| 0\.0\d \|", text)
     assert "--seed 0 1 --threads 1" in text
+
+
+def test_a_result_is_told_with_the_machine_that_its_trainings_came_from():
+    card = {"device": "a card", "trainings": ["seed-0/a", "seed-0/b"]}
+    chip = {"device": "a chip", "trainings": ["seed-0/c"]}
+    written = {"device": "a laptop"}
+    assert devices(written) == devices(written | {"workers": []}) == "a laptop"
+    assert devices(written | {"workers": [card]}) == "a card"
+    assert devices(written | {"workers": [chip, card]}) == "2 trainings on a card, 1 training on a chip"
 
 
 def test_one_seed_has_no_summary(outputs, tmp_path):
@@ -188,12 +198,25 @@ def test_the_memory_page_says_what_the_studies_of_equal_memory_found():
         [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in table.splitlines()[2:]]
         for table in re.findall(r"(?:^\|.*\n)+", document("memory"), re.MULTILINE)
     ]
-    digits, cifar100, over_epochs = (
-        memory_rows(json.loads((REFERENCE / name / "result.json").read_text()))
-        for name in ("memo-digits", "memo-cifar100-b0-inc10-cpu", "memo-cifar100-epochs")
-    )
-    told = [(row[1], row[2], row[4], *row[6:]) for row in over_epochs]  # all have one network and one budget
-    assert tables == [[row[1:] for row in digits], cifar100, told]
+    published = {
+        path.parent.name: memory_rows(json.loads(path.read_text()))
+        for path in REFERENCE.glob("memo-*/result.json")
+    }
+    map_ = "memo-cifar100-epochs"
+    maps = (map_, f"{map_}-resnet32", "memo-cifar100-b50-epochs")
+    told = [  # without what all rows of a table have in common
+        [(epochs, method, stored, *found) for _, epochs, method, _, stored, _, *found in published[name]]
+        for name in maps
+    ]
+    digits, cifar100 = published["memo-digits"], published["memo-cifar100-b0-inc10-cpu"]
+    *others, freezing = tables
+    assert others == [[row[1:] for row in digits], cifar100, *told]
+    pairs = (f"{map_}-frozen", map_), ("memo-cifar100-b50-epochs", "memo-cifar100-b50-epochs-trained")
+    for row, pair in zip(freezing, pairs, strict=True):
+        both = [
+            row for name in pair for row in published[name] if row[1] == "20" and row[2] == TITLES["memo"]
+        ]
+        assert row[1:] == tuple(found[which] for which in (6, 7) for found in both)
 
 
 def test_the_documents_say_what_the_studies_of_online_methods_found():

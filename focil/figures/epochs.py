@@ -145,10 +145,9 @@ def _by_epochs(grown: Map) -> str:
 
 
 def _crossing(grown: Map) -> str:
-    """Where MEMO's line crosses that of replay, if both are there."""
-    if "memo" not in grown or "replay" not in grown:
-        return ""
-    return f". MEMO against replay: {turn(list(gaps_to(grown['memo'], grown['replay'])))}"
+    """Where MEMO's line crosses that of replay, if both were trained equally long."""
+    gaps = list(gaps_to(grown.get("memo", ()), grown.get("replay", ())))
+    return f". MEMO against replay: {turn(gaps)}" if gaps else ""
 
 
 def _ranked(grown: Map) -> dict[int, list[tuple[str, float]]]:

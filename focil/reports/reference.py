@@ -28,10 +28,18 @@ CURVES = "accuracy-curves.png"
 PICTURES = {  # which are kept; of another benchmark the curves, of another study all
     "digits-5": (CURVES, "occupancy.png"),
     "cifar100-20": (CURVES, "occupancy.png", "batches.png", "competition.png"),
-    "memo-cifar100-b0-inc10-cpu": ("account.png", "confusion.png", "over-memory.png", "stages.png"),
-    "memo-cifar100-epochs": ("epochs-0.png", "passes-0.png", "winners.png", "similarity.png"),
     **dict.fromkeys(
-        ("online-mnist", "online-fashion-mnist", "online-cifar100-20"), ("over-bytes.png", "by-task.png")
+        ("memo-digits", "memo-cifar100-b0-inc10-cpu"),
+        ("account.png", "confusion.png", "over-memory.png", "stages.png"),
+    ),
+    "memo-cifar100-epochs": ("epochs-0.png", "passes-0.png", "winners.png", "similarity.png"),
+    "memo-cifar100-epochs-resnet32": ("stages.png",),
+    "memo-cifar100-epochs-frozen": (),
+    "memo-cifar100-b50-epochs": ("epochs-0.png",),
+    "memo-cifar100-b50-epochs-trained": (),
+    **dict.fromkeys(
+        ("online-digits", "online-mnist", "online-fashion-mnist", "online-cifar100-20"),
+        ("over-bytes.png", "by-task.png"),
     ),
 }
 OF_ONE_SEED = ("layers", "cka", "memory")  # of a study of memory: kept of the first seed

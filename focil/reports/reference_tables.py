@@ -63,17 +63,17 @@ def _of_study(result: dict) -> str:
     }
     text = texts[benchmark.notebook](result)
     command = f"    python -m focil run params/{benchmark.name}.yaml --seed {seeds}"
-    where = f"n = {len(result['seeds'])} ({_devices(result['provenance'])})."
+    where = f"n = {len(result['seeds'])} ({devices(result['provenance'])})."
     return f"{command}\n\n{text}\n{where}\n"
 
 
-def _devices(provenance: dict) -> str:
+def devices(provenance: dict) -> str:
     """On what the trainings were made, and how many on each where they differ."""
     made: Counter[str] = Counter()
     for kind in provenance.get("workers", ()):
         made[kind["device"]] += len(kind["trainings"])
-    if len(made) < 2:
-        return provenance["device"]
+    if len(made) < 2:  # of results from before trainings said it, only who wrote them is known
+        return next(iter(made), provenance["device"])
     return ", ".join(f"{words.count(count, 'training')} on {device}" for device, count in made.most_common())
 
 
@@ -95,7 +95,7 @@ def _memory_text(result: dict) -> str:
     columns = f"| budget {epochs}| method | network | exemplars | MiB | last | average | oracle |"
     found = _indented([*verdict.areas(result), *verdict.verdict(result), *verdict.turns(result)])
     line = "|---" * (columns.count("|") - 1)
-    return f"{columns}\n{line}|\n{_rows(memory_rows(result))}\n\n{found}\n"
+    return f"{columns}\n{line}|\n{_rows(memory_rows(result))}\n" + (f"\n{found}\n" if found else "")
 
 
 def _layers_text(result: dict) -> str:

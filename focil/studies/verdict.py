@@ -1,6 +1,6 @@
 """What follows from a study of memory: accuracy over bytes, over epochs, and who is better than whom."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +18,8 @@ def curves(result: dict) -> Iterator[tuple[str, list[float], list[list[float]], 
     """(method, bytes of each point, average and last accuracy of each seed at each point), for methods
     with a budget."""
     for method in Benchmark.recorded(result["benchmark"]).memory.methods:
-        if has_budget(method):
-            points = [point for point in result["points"] if method in point["runs"]]
+        points = [point for point in result["points"] if method in point["runs"]]
+        if has_budget(method) and points:
             runs = [result["runs"][point["runs"][method]] for point in points]
             used = [point["methods"][method]["bytes"] for point in points]
             average, last = (
@@ -109,8 +109,7 @@ def turns(result: dict) -> Iterator[str]:
     for number, point in enumerate(result["points"]):
         grown = over_epochs(result, number)
         for method in ("memo", "der"):
-            if method in grown and "replay" in grown:
-                gaps = list(gaps_to(grown[method], grown["replay"]))
+            if gaps := list(gaps_to(grown.get(method, ()), grown.get("replay", ()))):
                 told = ", ".join(
                     f"{words.in_percent(mean, half, signed=True)} after {epochs}"
                     for epochs, mean, half in gaps
@@ -136,7 +135,8 @@ def likeness(result: dict) -> Iterator[str]:
 
 def _mean_between(reports: list[dict], block: str) -> float:
     """Mean CKA between different tasks, over seeds."""
-    matrices = np.array([report["cka"][block] for report in reports])
+    kept = [report["cka"] for report in reports if "cka" in report]  # published results keep one seed's
+    matrices = np.array([cka[block] for cka in kept])
     return float(matrices[:, ~np.eye(matrices.shape[1], dtype=bool)].mean())
 
 
@@ -144,7 +144,7 @@ def _by_block(found: dict[str, float]) -> str:
     return ", ".join(f"{block} {value:.2f}" for block, value in found.items())
 
 
-def gaps_to(mine: list[Grown], other: list[Grown]) -> Iterator[tuple[int, float, float | None]]:
+def gaps_to(mine: Sequence[Grown], other: Sequence[Grown]) -> Iterator[tuple[int, float, float | None]]:
     """(epochs, mean, half-width) of the difference in last accuracy, where both were trained, paired by
     seed."""
     theirs = {grown.epochs: grown for grown in other}
