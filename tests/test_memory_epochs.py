@@ -219,6 +219,9 @@ def test_pictures_say_who_is_best_and_what_was_not_run():
         "Best after the last task, where all were trained: MEMO and replay."
     )
     assert "2.0 MiB" not in told  # one method alone is no winner
+    three = {"replay": grown["replay"], "memo": grown["memo"], "der": [Grown(20, [0.7], [0.7], 1.2)]}
+    told = figures.winners([(2**20, grown), (2**21, three)]).alt
+    assert told.startswith("Best after the last task, where all were trained: DER.")
 
 
 def test_who_was_trained_longest_alone_is_not_called_the_best():

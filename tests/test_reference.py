@@ -65,6 +65,20 @@ def test_a_result_is_told_with_the_machine_that_its_trainings_came_from():
     assert devices(written | {"workers": [chip, card]}) == "2 trainings on a card, 1 training on a chip"
 
 
+def test_one_picture_says_who_is_best_over_the_budgets_of_several_studies(tmp_path):
+    (tmp_path / "reference").mkdir()
+    for name in ("memo-cifar100-epochs", "memo-cifar100-b50-epochs"):
+        shutil.copytree(REFERENCE / name, tmp_path / "reference" / name)
+    publish(tmp_path, tmp_path / "reference", [])
+    assert not list((tmp_path / "reference").glob("*.png"))  # one has another order of tasks
+    name = "memo-cifar100-epochs-resnet32"
+    shutil.copytree(REFERENCE / name, tmp_path / "reference" / name)
+    publish(tmp_path, tmp_path / "reference", [])
+    (picture,) = (tmp_path / "reference").glob("*.png")
+    assert picture.name == "cifar100-in-10-tasks-by-epochs.png"
+    assert style.alt_of(picture) == style.alt_of(REFERENCE / picture.name)
+
+
 def test_one_seed_has_no_summary(outputs, tmp_path):
     shutil.copytree(outputs / "small" / "seed-0", tmp_path / "outputs" / "small" / "seed-0")
     publish(tmp_path / "outputs", tmp_path / "reference", ["small"])

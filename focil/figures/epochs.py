@@ -62,6 +62,7 @@ def winners(maps: Sequence[tuple[int | None, Map]]) -> style.Picture:
     methods = dict.fromkeys(method for _, grown in maps for method in grown)  # coloured as their lines are
     colours = {method: style.COLORS[index] for index, method in enumerate(methods)}
     told, best_of_all = [], set()
+    most = max(len(found) for _, grown in maps for found in _ranked(grown).values())
     for row, (budget, grown) in enumerate(budgets):
         ranked = _ranked(grown)
         for column, number in enumerate(epochs):
@@ -71,7 +72,7 @@ def winners(maps: Sequence[tuple[int | None, Map]]) -> style.Picture:
             (best, first), (second, next_best) = ranked[number][:2]
             axis.add_patch(_cell(column, row, colours[best]))
             text = f"{TITLES[best]}\n+{100 * (first - next_best):.1f} to {TITLES[second]}"
-            if number in _whole(ranked):
+            if len(ranked[number]) == most:
                 best_of_all.add(TITLES[best])
             else:
                 text += f"\n(of {len(ranked[number])})"

@@ -9,10 +9,11 @@ from focil.base.errors import FocilError
 from focil.evaluation import protocols
 from focil.evaluation.metrics import mean_interval
 from focil.evaluation.published import BY_TASKS, PUBLISHED
-from focil.figures import accuracy, style
+from focil.figures import accuracy, epochs, style
 from focil.figures.comparison import comparison
 from focil.figures.cost import cost
 from focil.figures.order import by_tasks
+from focil.memo.table import has_budget
 from focil.reports.reference_tables import readme
 from focil.runs.results import (
     RESULT,
@@ -21,6 +22,7 @@ from focil.runs.results import (
     read_results,
     shortened,
 )
+from focil.studies import verdict
 
 MANY_CLASSES = 50  # from more on, who is taken for whom is kept as a picture only
 MANY_TASKS = 20  # from more on, accuracy task by task is kept of whoever answers first only
@@ -66,6 +68,7 @@ def publish(outputs: Path, reference: Path, names: Sequence[str]) -> None:
                 f"params/{name}.yaml"
             )
     _draw_by_tasks(reference)
+    _draw_by_epochs(reference)
     (reference / "README.md").write_text(readme(reference), encoding="utf-8")
 
 
@@ -82,6 +85,23 @@ def _draw_by_tasks(reference: Path) -> None:
         if len(by_number) > 1:
             picture = by_tasks(curves(by_number), BY_TASKS.get(data, {}))
             style.save(picture, reference / f"{data}-by-tasks.png")
+
+
+def _draw_by_epochs(reference: Path) -> None:
+    """Who is best over bytes and epochs: one picture for each data set, and order of tasks, of which studies
+    with several budgets are published."""
+    maps: dict[tuple, list[tuple[int | None, epochs.Map]]] = {}
+    for path in sorted(reference.glob(f"*/{RESULT}")):
+        result = read_result(path)
+        for number, point in enumerate(result.get("points", ())):
+            grown = verdict.over_epochs(result, number)
+            if sum(map(has_budget, grown)) > 1:
+                alike = result["benchmark"]["data"], tuple(result["sizes"])
+                maps.setdefault(alike, []).append((point["budget"], grown))
+    for (data, sizes), found in maps.items():
+        if len(found) > 1:
+            picture = epochs.winners(found)
+            style.save(picture, reference / f"{data}-in-{len(sizes)}-tasks-by-epochs.png")
 
 
 def curves(by_number: Mapping[int, list[dict]]) -> dict[str, dict[int, tuple[float, float | None]]]:
