@@ -7,7 +7,6 @@ to each expert.
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Literal
 
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
@@ -16,9 +15,7 @@ from torch.func import functional_call
 from focil.base import seeds
 from focil.base.convolution import Convolution
 from focil.base.modules import BackboneError, Factory, ImageShape, feature_size, made
-from focil.base.precision import passes
-
-Precision = Literal["float32", "bfloat16"]
+from focil.base.precision import Precision, passes
 
 
 class MLP(nn.Module):
@@ -121,7 +118,7 @@ def compute_features(
     precision: Precision,
 ) -> Float32[Tensor, "B F"]:
     """Features of images, computed in `precision` with `tensors` in the place of the module's own."""
-    with passes(images.device, precision == "bfloat16"):
+    with passes(images.device, precision):
         return functional_call(module, dict(tensors), (images,)).float()
 
 

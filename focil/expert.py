@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from focil.backbones import Precision, compute_features
+from focil.backbones import compute_features
+from focil.base.precision import Precision
 from focil.masks import Mask
 
 STATISTICS_BATCH = 100  # images normalised together: nearer to the mean of all than batches of 10

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from focil import backbones, confidence
 from focil.backbones import ImageShape
 from focil.base import seeds
+from focil.base.precision import Precision
 from focil.confidence import RULES, Evidence, Rule
 from focil.data.stream import Task
 from focil.expert import Expert, Store, blank_weights, gather_statistics, masked_weights
@@ -62,7 +63,7 @@ class FocilOptions(BaseModel):
     label_smoothing: float = Field(
         0.05, ge=0, lt=1, description="keeps the logits of all experts on one scale"
     )
-    precision: backbones.Precision = Field(
+    precision: Precision = Field(
         "float32", description="of the passes through the backbone, training and scoring"
     )
     allocation: Allocation = Field(

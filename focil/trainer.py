@@ -17,7 +17,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.func import vmap
 
-from focil.backbones import Precision, compute_features
+from focil.backbones import compute_features
+from focil.base.precision import Precision
 from focil.expert import Store, masked_weights
 from focil.masks import Mask
 

@@ -19,9 +19,9 @@ def without(monkeypatch):
     monkeypatch.setattr(precision, "has_bfloat16", lambda: False)
 
 
-def passed(module, images, in_bfloat16=True):
+def passed(module, images, kind="bfloat16"):
     """Output and gradients of the weights of one pass."""
-    with precision.passes(CPU, in_bfloat16):
+    with precision.passes(CPU, kind):
         found = module(images)
     gradients = torch.autograd.grad(found.float().square().mean(), list(module.parameters()))
     return [found.detach(), *gradients]
@@ -35,9 +35,11 @@ def test_without_it_products_are_those_of_rounded_numbers_and_rounded_again(with
     torch.manual_seed(0)
     layer, linear = nn.Conv2d(3, 8, 3), nn.Linear(8, 5)
     images, features = torch.randn(4, 3, 9, 9), torch.randn(4, 8)
-    with precision.passes(CPU, True):
+    with precision.passes(CPU, "bfloat16"):
         maps, logits, product = layer(images), linear(features), features @ linear.weight.T
+        longer = features.double() @ linear.weight.T.double()
     assert maps.dtype == logits.dtype == product.dtype == torch.bfloat16
+    assert torch.equal(longer, features.double() @ linear.weight.T.double())
     exact = F.conv2d(rounded(images), rounded(layer.weight), rounded(layer.bias))
     assert torch.equal(maps, exact.bfloat16())
     exact = F.linear(rounded(features), rounded(linear.weight), rounded(linear.bias))
@@ -50,7 +52,7 @@ def test_output_and_gradients_are_as_near_to_float32_as_with_it(network, monkeyp
     torch.manual_seed(0)
     images = torch.randn(16, 3, 8, 8)
     module = nn.Sequential(*split.build(network, (3, 8, 8), 0)[:2])
-    exact, theirs = passed(module, images, in_bfloat16=False), passed(module, images)
+    exact, theirs = passed(module, images, kind="float32"), passed(module, images)
     monkeypatch.setattr(precision, "has_bfloat16", lambda: False)
     mine = passed(module, images)
 
@@ -63,7 +65,7 @@ def test_output_and_gradients_are_as_near_to_float32_as_with_it(network, monkeyp
 
 def test_without_being_asked_for_nothing_is_rounded(without):
     layer, images = nn.Conv2d(3, 8, 3), torch.randn(4, 3, 9, 9)
-    with precision.passes(CPU, False):
+    with precision.passes(CPU, "float32"):
         assert torch.equal(layer(images), F.conv2d(images, layer.weight, layer.bias))
 
 

@@ -2,28 +2,33 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+Precision = Literal["float32", "bfloat16"]
+ROUNDED = {torch.float32, torch.bfloat16}  # others stay as they are, as where a processor has bfloat16
 PRODUCTS = {torch.conv2d, F.linear, torch.matmul, Tensor.matmul, Tensor.__matmul__}
 
 
 @contextmanager
-def passes(device: torch.device, in_bfloat16: bool) -> Iterator[None]:
-    """Convolutions and products of matrices inside take bfloat16 and give it, if that is asked for; sums are
+def passes(device: torch.device, precision: Precision) -> Iterator[None]:
+    """Where bfloat16 is asked for, convolutions and products of matrices inside take it and give it; they sum
     in float32."""
-    with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16), widened(device, in_bfloat16):
+    with (
+        torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
+        products(device, precision),
+    ):
         yield
 
 
 @contextmanager
-def widened(device: torch.device, in_bfloat16: bool) -> Iterator[None]:
-    """As `passes`, for tensors that are bfloat16 already."""
-    if in_bfloat16 and device.type == "cpu" and not has_bfloat16():
+def products(device: torch.device, precision: Precision) -> Iterator[None]:
+    """As `passes`, for tensors that are of that type already."""
+    if precision == "bfloat16" and device.type == "cpu" and not has_bfloat16():
         with _Widened():
             yield
     else:
@@ -44,7 +49,8 @@ class _Widened(TorchFunctionMode):
         self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         given = kwargs or {}
-        if function not in PRODUCTS:
+        tensors = [value for value in (*args, *given.values()) if isinstance(value, Tensor)]
+        if function not in PRODUCTS or any(tensor.dtype not in ROUNDED for tensor in tensors):
             return function(*args, **given)
         with torch.autocast("cpu", enabled=False):
             exact = function(*map(_rounded, args), **{key: _rounded(value) for key, value in given.items()})

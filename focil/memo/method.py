@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from focil.backbones import ImageShape
-from focil.base import precision, seeds
+from focil.base import seeds
+from focil.base.precision import passes
 from focil.confidence import Evidence, log_softmax
 from focil.data.stream import Stream, Task
 from focil.memo import split
@@ -226,8 +227,7 @@ class Offline:
     def _gradients(self, images: Tensor, labels: Tensor, optimiser: torch.optim.Optimizer) -> Tensor:
         """The loss of a batch, and its gradients."""
         self.net.training_mode()
-        in_half = self.options.precision == "bfloat16"
-        with precision.passes(self.device, in_half):
+        with passes(self.device, self.options.precision):
             loss = self._loss(images, labels)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -270,7 +270,7 @@ class Offline:
         self.net.eval()
         with (
             torch.no_grad(),
-            precision.passes(self.device, self.options.precision == "bfloat16"),
+            passes(self.device, self.options.precision),
         ):
             parts = (part.contiguous(memory_format=torch.channels_last) for part in images.split(CHUNK))
             return torch.cat([function(part).float() for part in parts])

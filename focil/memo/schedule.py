@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from focil.backbones import Precision
+from focil.base.precision import Precision
 
 Kind = Literal["paper", "cosine", "cpu", "budget"]
 FIRST, LATER = 200, 170  # epochs of the first and of every later task (MEMO, section 6 and appendix)

@@ -11,9 +11,9 @@ from jaxtyping import Float, Int64, UInt8
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from focil.backbones import ImageShape, Precision
+from focil.backbones import ImageShape
 from focil.base import seeds
-from focil.base.precision import passes
+from focil.base.precision import Precision, passes
 from focil.confidence import Evidence, log_softmax
 from focil.data.stream import Stream, Task
 from focil.online import networks
@@ -205,7 +205,7 @@ class Online(OneHead):
             return torch.cat([function(part).float() for part in parts])
 
     def _precise(self) -> AbstractContextManager[None]:
-        return passes(self.device, self.options.precision == "bfloat16")
+        return passes(self.device, self.options.precision)
 
 
 class Replay(Online):

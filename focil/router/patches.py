@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from focil.backbones import ImageShape, Precision
-from focil.base.precision import widened
+from focil.backbones import ImageShape
+from focil.base.precision import Precision, products
 
 DRAWN = 50_000  # patches that each size is whitened from
 CHUNK = 50  # images at a time: their codes must fit into a cache
@@ -158,7 +158,7 @@ class Patches:
             [images.mean(dim=1, keepdim=True), images.square().mean(dim=1, keepdim=True)], dim=1
         )  # (N, 2, H, W)
         for filters, bias in zip(self.filters, self.biases, strict=True):
-            with widened(laid.device, kind == torch.bfloat16):
+            with products(laid.device, self.precision):
                 found = F.conv2d(laid, filters.to(kind), stride=stride)
             scale = _scale(light, filters.shape[2], stride, recipe.contrast).to(kind)
             yield torch.addcmul((bias - recipe.threshold).to(kind)[:, None, None], found, scale).relu_()

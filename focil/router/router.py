@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from focil.backbones import ImageShape, Precision
+from focil.backbones import ImageShape
 from focil.base import seeds
 from focil.base.errors import FocilError
+from focil.base.precision import Precision
 from focil.router import discriminant
 from focil.router.discriminant import Discriminant, class_offsets
 from focil.router.patches import DRAWN, Patches, Recipe

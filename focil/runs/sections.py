@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from focil.backbones import Precision
+from focil.base.precision import Precision
 from focil.memo import split, table
 from focil.memo.schedule import OfflineOptions
 from focil.online import networks

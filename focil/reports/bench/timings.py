@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 from focil import backbones
 from focil.base import words
-from focil.base.precision import passes
+from focil.base.precision import Precision, passes
 from focil.confidence import RULES
 from focil.data.datasets import Dataset
 from focil.data.images import Augmentation
@@ -224,7 +224,7 @@ class _Bench:
         return [Learners(self.backbone, group, Sgd(precision=precision)) for group in in_turns(starts)]
 
 
-def epochs(precision: backbones.Precision, images: int = 2560) -> None:
+def epochs(precision: Precision, images: int = 2560) -> None:
     """An epoch of finetuning, with augmentation, step and what is noted by depth, beside forward and
     backward of the same batches."""
     generator = np.random.default_rng(0)
@@ -246,7 +246,7 @@ def epochs(precision: backbones.Precision, images: int = 2560) -> None:
     def bare() -> None:
         method.net.train()
         for batch, target in zip(batches, targets, strict=True):
-            with passes(batch.device, precision == "bfloat16"):
+            with passes(batch.device, precision):
                 loss = F.cross_entropy(method.net(batch).float(), target)
             method.net.zero_grad(set_to_none=True)
             loss.backward()

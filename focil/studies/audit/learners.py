@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from focil import backbones
+from focil.base.precision import Precision
 from focil.expert import Expert, Store, masked_weights
 from focil.trainer import HEAD, Learners, Sgd, Start
 
@@ -98,7 +99,7 @@ def batch_normalised(
     expert: Expert,
     images: Float[Tensor, "N C H W"],
     groups: Sequence[Int64[Tensor, " _"]],
-    precision: backbones.Precision,
+    precision: Precision,
 ) -> Float[Tensor, "N K"]:
     """R8: logits of normalised images, each group of positions normalised by its own statistics."""
     tensors = masked_weights(store, expert.mask) | {
