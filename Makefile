@@ -90,4 +90,5 @@ $(STAMP): pyproject.toml requirements.lock
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(ENV) && \
 	  uv pip install --quiet --compile-bytecode --python $(BIN)/python $(UV_TORCH) --constraint requirements.lock --editable '.[test]'; \
 	fi
+	@$(BIN)/python -m compileall -q focil  # where Python may not write it while it runs, every process would compile anew
 	@rm -f $(ENV)/.installed-* && touch $@

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 
 from focil.base.errors import FocilError
+from focil.data import digits
 from focil.data.datasets import NAMES, Dataset, data_root, load
 from focil.data.download import user_cache
 from focil.data.formats import KEYS
@@ -175,6 +177,16 @@ def test_digits_are_embedded_stratified_and_fixed(monkeypatch):
     pixels = np.concatenate([data.x_train, data.x_test]) / 255
     assert pixels.mean() == pytest.approx(data.mean[0], abs=1e-4)
     assert pixels.std() == pytest.approx(data.std[0], abs=1e-4)
+
+
+def test_digits_are_scikit_learns_wherever_it_keeps_them(monkeypatch):
+    pixels, labels = load_digits(return_X_y=True)
+    read = digits._table()
+    assert (read[0] == pixels).all() and (read[1] == labels).all()
+    assert not {array.dtype for array in read} - {np.dtype(np.int64)}
+    monkeypatch.setattr(digits, "FILE", "elsewhere.csv.gz")
+    asked = digits._table()
+    assert all((mine == theirs).all() for mine, theirs in zip(asked, read, strict=True))
 
 
 def test_a_file_in_the_folder_is_used_and_the_folder_left_alone(root):

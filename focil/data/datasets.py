@@ -9,13 +9,13 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from focil.data import image_folder, tiny_imagenet
 from focil.data.catalogue import CATALOGUE, FOLDER, NAMES, Entry
+from focil.data.digits import digits
 from focil.data.download import data_root, fetch, user_cache, writable_folder
 from focil.data.errors import DataError, existing_folder, own_path
 from focil.data.formats import (
@@ -184,7 +184,7 @@ def _arrays(
     if _is_path(name):
         return read_npz(own_path(name, "data"))
     if name == "digits":
-        return _digits(), None
+        return digits(), None
     if name not in NAMES and not TINY.fullmatch(name):
         close = difflib.get_close_matches(name, NAMES, n=2)
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
@@ -219,15 +219,6 @@ def _tiny_source(name: str, root: Path) -> Path:
         "TinyImageNet layout. It is not downloaded: put it there, or set FOCIL_DATA to the folder that "
         "holds it."
     )
-
-
-@cache  # read from text, for each of hundreds of small trainings
-def _digits() -> dict[str, np.ndarray]:
-    from sklearn.datasets import load_digits  # slow to import, needed for this set only
-
-    images, labels = load_digits(return_X_y=True)
-    pixels = (images.astype(np.int64) * 255 // 16).astype(np.uint8).reshape(-1, 8, 8, 1)  # stored as 0..16
-    return split_by_content(pixels, labels.astype(np.int64), np.bincount(labels) // 5)
 
 
 def _dataset(
