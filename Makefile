@@ -10,6 +10,7 @@ TORCH ?= default
 
 ENV := .venv
 STAMP := $(ENV)/.installed-$(TORCH)
+PACKAGES := --constraint requirements.lock --editable '.[test]'
 BIN := $(ENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 ifeq ($(TORCH),cpu)
 UV_TORCH := --torch-backend cpu
@@ -82,13 +83,9 @@ clean:  ## delete the environment and all results except outputs/reference
 	@if [ -d outputs ]; then find outputs -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +; fi
 
 $(STAMP): pyproject.toml requirements.lock
-	@if ! command -v uv >/dev/null; then \
-	  $(PYTHON) -m venv $(ENV) || exit 1; \
-	  if [ "$(TORCH)" = default ]; then $(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[test]'; \
-	  else $(BIN)/python -m pip install --quiet uv && $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(UV_TORCH) --constraint requirements.lock --editable '.[test]'; fi; \
-	else \
-	  uv venv --quiet --allow-existing --python $(PYTHON) $(ENV) && \
-	  uv pip install --quiet --compile-bytecode --python $(BIN)/python $(UV_TORCH) --constraint requirements.lock --editable '.[test]'; \
-	fi
+	@if command -v uv >/dev/null; then uv venv --quiet --allow-existing --python $(PYTHON) $(ENV); \
+	else $(PYTHON) -m venv $(ENV) && { $(BIN)/python -m pip install --quiet uv || true; }; fi
+	@PATH="$$PATH:$(BIN)" uv pip install --quiet --compile-bytecode --python $(BIN)/python $(UV_TORCH) $(PACKAGES) \
+	  || { [ "$(TORCH)" = default ] && $(BIN)/python -m pip install --quiet $(PACKAGES); }  # pip may know a mirror that uv does not
 	@$(BIN)/python -m compileall -q focil  # where Python may not write it while it runs, every process would compile anew
 	@rm -f $(ENV)/.installed-* && touch $@
