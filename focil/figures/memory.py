@@ -45,11 +45,9 @@ def stages(runs: Runs, sizes: Sequence[int]) -> style.Picture:
         for method, reports in runs.items()
     }
     ranked = sorted(last, key=lambda method: -last[method][0])
-    parts.title(
-        axis,
-        "After the last task: "
-        + ", ".join(f"{TITLES[m]} {words.in_percent(*last[m], sign='±')} %{_alone(runs[m])}" for m in ranked),
-    )
+    reached = {method: words.in_percent(*last[method], sign="±") for method in ranked}
+    said = ", ".join(f"{TITLES[method]} {text} %{_alone(runs[method])}" for method, text in reached.items())
+    parts.title(axis, f"After the last task: {said}")
     text = "; ".join(
         f"{TITLES[m]}: " + ", ".join(f"{100 * v:.0f}" for v in runs[m][0]["stages"]) for m in runs
     )
