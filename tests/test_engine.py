@@ -338,6 +338,12 @@ def test_a_worker_that_takes_two_tasks_at_once_is_refused(pair, on_cluster):
     two.wait()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="how memory is taken from the system is set for Linux")
+def test_a_worker_keeps_the_memory_that_it_had():
+    (pages,) = collected([Training("faults", 1, trainings.faults, ())]).values()
+    assert pages < 10_000  # one tensor has that many; fetched anew, they would be ten times as many
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_script_for_slurm_asks_for_one_training_a_worker():
     script = runpy.run_path(str(TESTS.parent / "docs" / "slurm.py"))
@@ -346,7 +352,7 @@ def test_the_script_for_slurm_asks_for_one_training_a_worker():
     with script["SLURMCluster"](**asked, scheduler_options=free) as cluster:
         text = cluster.job_script()
     assert "#SBATCH --mem=6G" in text and "#SBATCH -t 04:00:00" in text and "--nthreads 1 " in text
-    assert "MALLOC_ARENA_MAX=1" in text
+    assert '"MALLOC_TRIM_THRESHOLD_": 1099511627776' in text
 
 
 def test_nobody_at_the_address_is_told_in_time(monkeypatch, tmp_path):

@@ -8,6 +8,8 @@ import time
 import weakref
 from pathlib import Path
 
+import torch
+
 from focil.base.errors import FocilError
 
 
@@ -48,6 +50,21 @@ def long(folder, progress):
             progress.advance(1)
     finally:
         (Path(folder) / f"ended-{os.getpid()}").touch()
+
+
+def faults(progress):
+    """Pages that the system hands out while a tensor of 40 MB is made ten times, when it was made before."""
+    import resource  # not on Windows
+
+    def pages():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    for _ in range(30):  # until holes have formed that it fits into
+        torch.ones(10_000_000)
+    before = pages()
+    for _ in range(10):
+        torch.ones(10_000_000)
+    return pages() - before
 
 
 class Knot:

@@ -23,13 +23,14 @@ LOCAL = {
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "2s",
     "distributed.worker.memory.monitor-interval": "1s",
-    # A training runs in a thread. Dask's default gives its memory back to the system again and again, and
-    # glibc gives threads a heap that does so too: together they double the time of a small network's step.
-    # Large activations are fetched from the system anew at every step, which clears them: below this limit, a
-    # process keeps them (ConvNet2 with batches of 128 in float32: 15 to 25 % faster).
+    # A training runs in a thread. Dask's default gives its memory back to the system again and again, glibc
+    # gives threads a heap that does so too, and large activations are fetched anew at every step: the system
+    # clears all that first. So a worker keeps what it had once. A step of ConvNet2 with batches of 128 takes
+    # 1.8 ms an image instead of 2.7, one of ResNet32 10.8 instead of 11.7.
     "distributed.nanny.pre-spawn-environ": {
         "MALLOC_ARENA_MAX": 1,
-        "MALLOC_MMAP_THRESHOLD_": 2**30,
+        "MALLOC_MMAP_MAX_": 0,
+        "MALLOC_TRIM_THRESHOLD_": 2**40,
         "OMP_NUM_THREADS": 1,
         "MKL_NUM_THREADS": 1,
         "OPENBLAS_NUM_THREADS": 1,
