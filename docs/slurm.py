@@ -10,7 +10,10 @@ from dask_jobqueue import SLURMCluster
 WORKER = {"cores": 1, "processes": 1, "memory": "6GB", "walltime": "04:00:00"}
 # Dask's defaults give memory back to the system so often that small networks are half as fast.
 KEEPING = '{"MALLOC_ARENA_MAX": 1, "MALLOC_MMAP_MAX_": 0, "MALLOC_TRIM_THRESHOLD_": 1099511627776}'
-QUICK = [f"export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON='{KEEPING}'"]
+QUICK = [
+    f"export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON='{KEEPING}'",
+    "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False",  # what is kept is no reason to wait
+]
 
 if __name__ == "__main__":
     with SLURMCluster(**WORKER, job_script_prologue=QUICK) as cluster:

@@ -139,7 +139,7 @@ def test_a_setting_replaces_one_value():
     config = changed({"focil": {"again": 1}}, "focil.averaging=0.99")
     assert changed(config, "tasks=2") == {"focil": {"again": 1, "averaging": 0.99}, "tasks": 2}
     assert changed({}, "focil.sparsities=[0.5, 0.9]") == {"focil": {"sparsities": [0.5, 0.9]}}
-    for wrong in ("focil", "=1", "focil.=1", "a=[1"):
+    for wrong in ("focil", "=1", "focil.=1", "a=[1", "a=2026-13-01", "a=!!bool maybe", "a=" + "[" * 3000):
         with pytest.raises(BenchmarkError, match="--set"):
             changed({}, wrong)
 
@@ -228,7 +228,12 @@ def test_latex_stands_in_a_document_with_booktabs(outputs, capsys):
 
 def test_markdown_of_studies_and_of_nothing(outputs, capsys):
     reference = str(ROOT / "outputs" / "reference")
-    for study, said in (("memo-digits", "MB"), ("audit-digits", "probe"), ("layers-digits", "focil")):
+    for study, said in (
+        ("memo-digits", "MB"),
+        ("audit-digits", "probe"),
+        ("layers-digits", "focil"),
+        ("memo-cifar100-epochs", "170"),
+    ):
         text = printed(capsys, "export", study, "--out", reference)
         assert said in text and len({line.count("|") for line in text.strip().splitlines()}) == 1
     error = refused(capsys, "export", "absent", "--out", str(outputs))

@@ -4,6 +4,7 @@ The cluster is one scheduler and two workers on the loopback address, each in a 
 """
 
 import _thread
+import gc
 import json
 import os
 import re
@@ -308,6 +309,19 @@ def test_a_worker_lets_go_of_what_a_training_held():
     found = []
     compute(given, lambda training, result: found.append(result), workers=1)
     assert found == [0, 0, 0]
+
+
+def test_a_training_that_failed_is_let_go_too():
+    for attempt in range(2):
+        with pytest.raises(FocilError):
+            worker.perform(trainings.knotted, (), None, "")
+        gc.collect()
+        assert trainings.left.pop()() is None, attempt
+
+
+def test_a_worker_is_not_paused_for_memory_that_it_keeps():
+    (fraction,) = collected([Training("pause", 1, trainings.pause, ())]).values()
+    assert fraction is False
 
 
 def test_a_gpu_is_asked_for_as_a_resource(pair, on_cluster, monkeypatch):

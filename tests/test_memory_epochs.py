@@ -4,11 +4,15 @@ map."""
 import json
 
 import pytest
+import torch
 from conftest import separable, small_benchmark, write_npz
 
 from focil.figures import epochs as figures
 from focil.runs.params import Benchmark, BenchmarkError
+from focil.studies import study
 from focil.studies.memory import Memory
+from focil.studies.study import Job
+from focil.studies.training import Setting
 from focil.studies.verdict import Grown, curves, likeness, over_epochs, turns
 
 POINT = {"network": "convnet2", "exemplars": 30, "anchor": "each"}
@@ -46,6 +50,17 @@ def finished(benchmark, tmp_path_factory):
 class _Quiet:
     def advance(self, images):
         pass
+
+
+class _Stopped:
+    """Stops a training in its last task."""
+
+    left = 300
+
+    def advance(self, images):
+        self.left -= images
+        if self.left < 0:
+            raise KeyboardInterrupt
 
 
 def test_every_method_has_the_same_rates_to_try_on_the_development_split_of_the_first_tasks(
@@ -124,6 +139,37 @@ def test_a_number_of_epochs_may_have_a_rate_of_its_own(finished):
     ]
 
 
+@pytest.fixture
+def interrupted(benchmark, tmp_path, monkeypatch):
+    """A study with a training that was interrupted in its last task, and its job."""
+    monkeypatch.setattr(study, "SAVE_EVERY", 0)
+    job = Job(0, "replay-convnet2-30-1-epochs", 1, Setting("replay", "convnet2", 30, 1, lr=0.05))
+    small = Memory(tmp_path / "here", benchmark, [0])
+    with pytest.raises(KeyboardInterrupt):
+        small.do(job, _Stopped())
+    assert small.checkpoint(job).exists()
+    return small, job
+
+
+def test_what_goes_on_elsewhere_names_both_machines(interrupted):
+    small, job = interrupted
+    here = small.do(job, _Quiet())["identity"]["made_on"]["device"]
+    both = f"a card, then {here}"
+    for before in ("a card", both):
+        with pytest.raises(KeyboardInterrupt):
+            small.do(job, _Stopped())
+        state = torch.load(small.checkpoint(job), weights_only=True)
+        torch.save(state | {"made_on": state["made_on"] | {"device": before}}, small.checkpoint(job))
+        assert small.do(job, _Quiet())["identity"]["made_on"]["device"] == both
+
+
+def test_what_was_interrupted_at_another_rate_begins_again(interrupted, benchmark, tmp_path):
+    small, job = interrupted
+    slow = job._replace(what=job.what._replace(lr=0.001))
+    found, fresh = small.do(slow, _Quiet()), Memory(tmp_path / "there", benchmark, [0]).do(slow, _Quiet())
+    assert found["stages"] == fresh["stages"] and found["images"] == fresh["images"]
+
+
 def test_a_rate_that_diverges_is_a_trial_that_failed(benchmark, tmp_path):
     given = benchmark.model_dump(exclude_unset=True)
     wild = Benchmark(**given | {"memory": MEMORY | {"rates": [1e12]}})
@@ -139,6 +185,10 @@ def test_a_rate_that_diverges_is_a_trial_that_failed(benchmark, tmp_path):
         ({"epochs": [3, 1]}, "the smallest first"),
         ({"epochs": [1, 1, 3]}, "name each number once"),
         ({"only": {7: ["replay"]}}, "only names 7 epochs"),
+        (
+            {"only": {1: ["finetune"], 3: ["finetune"]}},
+            "leaves no method with a budget",
+        ),
         ({"rate_after": {7: 0.1}}, "rate_after names 7 epochs"),
         ({"rate_after": {3: 0}}, "greater than 0"),
         ({"rates": [0]}, "greater than 0"),

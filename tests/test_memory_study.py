@@ -65,7 +65,7 @@ def train(benchmark, job, path, progress=None):
 
 def numbers(report):
     """What must be the same however often a training was interrupted."""
-    return {key: value for key, value in report.items() if key not in ("seconds", "identity")}
+    return {key: value for key, value in report.items() if key not in ("seconds", "identity", "made_on")}
 
 
 # Who has what

@@ -342,6 +342,8 @@ def test_differences_are_paired(finished):
         ]
         assert gap["mean"] == pytest.approx(np.mean(pairs)) and gap["n"] == 2
     assert read.differences({"runs": {"ncm": result["runs"]["ncm"]}}) == []
+    heavy = result["runs"] | {"focil": result["runs"]["focil"][:1]}
+    assert {gap["n"] for gap in read.differences({"runs": heavy})} == {1}
 
 
 def test_lines_and_pictures_say_the_same_numbers(finished):

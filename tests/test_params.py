@@ -430,7 +430,13 @@ def test_a_missing_file_in_an_empty_or_missing_folder(tmp_path):
         assert "none" in message(read_params, folder / "c.yaml")
 
 
-@pytest.mark.parametrize("text", ["config: [", "config: {a: 1", "\tconfig: 1", "config: \x00", "a: b: c"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("config: [", "config: {a: 1", "\tconfig: 1", "config: \x00", "a: b: c"),
+        *("config: {name: {{name}}}", "config: !!bool maybe", "config: !!timestamp soon", "[" * 3000),
+    ],
+)
 def test_broken_yaml_is_named(params, text):
     assert "mine.yaml is not valid YAML" in message(params, text)
 

@@ -17,7 +17,7 @@ from focil.figures import style
 from focil.memo.table import TITLES
 from focil.reports.reference import PublishError, publish, thinned
 from focil.reports.reference_tables import answerer_rows, devices, effect_rows, memory_rows, online_rows
-from focil.runs.results import read_results, shortened
+from focil.runs.results import ResultsError, read_results, shortened
 from focil.studies.audit.audit import leading
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -159,6 +159,23 @@ def test_the_command_line_publishes_and_refuses_what_is_not_there(outputs, capsy
     assert "no finished run" in capsys.readouterr().err
     with pytest.raises(PublishError):
         publish(outputs, outputs / "elsewhere", ["absent"])
+
+
+def test_a_path_is_no_name_and_nothing_is_lost(outputs):
+    before = sorted(outputs.rglob("*"))
+    for path in (str((outputs / "small").resolve()), "../small", "."):
+        with pytest.raises(PublishError, match="is a path"):
+            publish(outputs, outputs / "reference", [path])
+    assert sorted(outputs.rglob("*")) == before
+
+
+def test_a_study_that_cannot_be_read_leaves_what_was_published(tmp_path):
+    for folder in ("study", "reference/study"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "result.json").write_text('{"benchmark"')
+    with pytest.raises(ResultsError):
+        publish(tmp_path, tmp_path / "reference", ["study"])
+    assert (tmp_path / "reference" / "study" / "result.json").exists()
 
 
 def document(name: str) -> str:

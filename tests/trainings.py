@@ -74,6 +74,21 @@ class Knot:
 left: list[weakref.ref] = []  # what the training before this one left in this worker
 
 
+def knotted(progress):
+    """A training that fails while two objects hold each other."""
+    one, other = Knot(), Knot()
+    one.other, other.other = other, one
+    left.append(weakref.ref(one))
+    raise FocilError("failed")
+
+
+def pause(progress):
+    """The share of its memory at which Dask pauses this worker."""
+    from distributed import get_worker
+
+    return get_worker().memory_manager.memory_pause_fraction
+
+
 def ring(progress):
     """Leave two objects that hold each other, as a stream and a checkpoint do; returns how many are still
     there of the training before."""

@@ -85,11 +85,12 @@ def perform(function: Callable[..., Any], given: tuple, expected: dict | None, t
             "same there, or accept it with --any-version; results record what they were made with"
         )
     try:
-        return function(*given, Progress(topic))
+        result = function(*given, Progress(topic))
     finally:
         # A training's stream and checkpoint hold each other: gigabytes, in too few objects to be noticed.
         gc.collect()
-        _freeze_packages(len(sys.modules))
+    _freeze_packages(len(sys.modules))  # not after an error, which holds its training still
+    return result
 
 
 @cache

@@ -16,4 +16,6 @@ class JointOnePass(Finetune):
         if task.index == 0:
             for images, labels in self.stream.mixed_batches():
                 self._learn_batch(images, labels)
+        else:
+            task.draws = task.size  # then; this stream may be opened again since
         self._finish(task, self.passed)

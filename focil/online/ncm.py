@@ -45,7 +45,8 @@ class Sums:
 
     def load(self, state: dict) -> None:
         """Continue from a `state`."""
-        self.counts, self.sums = state["counts"].clone(), state["sums"].clone()
+        device = self.counts.device
+        self.counts, self.sums = state["counts"].to(device).clone(), state["sums"].to(device).clone()
 
 
 class Ncm(Streaming):

@@ -58,6 +58,8 @@ def publish(outputs: Path, reference: Path, names: Sequence[str]) -> None:
     PublishError for a benchmark without finished runs.
     """
     for name in names:
+        if Path(name).name != name:  # a path would be its own target
+            raise PublishError(f"{name!r} is a path; give the benchmark's name, and its folder with --out")
         if (outputs / name / RESULT).exists():
             _publish_study(outputs / name, reference / name)
         elif results := read_results(outputs / name):
@@ -122,9 +124,9 @@ def curves(by_number: Mapping[int, list[dict]]) -> dict[str, dict[int, tuple[flo
 
 def _publish_study(study: Path, target: Path) -> None:
     """A study's numbers and pictures: one result for all seeds."""
+    result = read_result(study / RESULT)  # or what was published stays
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    result = read_result(study / RESULT)
     for reports in result.get("runs", {}).values():
         for number, report in enumerate(reports):
             pictured = len(report.get("confusion", ())) > MANY_CLASSES  # the picture of it is enough

@@ -2,8 +2,8 @@
 discriminant on them.
 
 The patches come from the first images that are held; from then on every number is a sum over the stream, so a
-router cannot forget and does not depend on the order of tasks. It reads neither task ids nor labels at test
-time.
+router loses nothing that it has seen, and does not depend on the order of tasks. It reads neither task ids
+nor labels at test time.
 """
 
 import copy

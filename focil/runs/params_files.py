@@ -22,6 +22,7 @@ STUDIES = (
     "online",
 )  # keys of a params file, each a notebook that reads all seeds together
 LARGEST = 100_000  # bytes of a params file
+NOT_YAML = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)  # of PyYAML
 NETWORK = "resnet32"  # of an offline method, unless a file names another one
 METHODS = ("finetune", "replay", "icarl", "wa", "der", "memo", "joint", "focil")  # of the study of memory
 BACKBONE = "mlp"  # of FOCIL, unless a file names another one
@@ -122,7 +123,7 @@ def changed(config: Mapping[str, Any], setting: str) -> dict[str, Any]:
         raise BenchmarkError(f"--set {setting!r}: expected KEY=VALUE, for example focil.averaging=0.99")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except NOT_YAML as error:
         raise BenchmarkError(f"--set {setting!r}: the value is not valid YAML: {error}") from None
     for part in reversed(key.split(".")):
         value = {part: value}
@@ -191,7 +192,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} stands here twice; keep one", key.start_mark
                 )
@@ -209,7 +210,7 @@ def _config(path: Path) -> dict[str, Any]:
         raise BenchmarkError(
             f"cannot read {path}: {error.strerror}. Params files here: {', '.join(known) or 'none'}."
         ) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except NOT_YAML as error:
         raise BenchmarkError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict) or set(content) != {"config"} or not isinstance(content["config"], dict):
         found = list(content) if isinstance(content, dict) else type(content).__name__

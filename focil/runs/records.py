@@ -102,7 +102,7 @@ def _trainings(name: str, result: dict) -> Iterator[Record]:
             ("final average", "oracle"): [report["oracle"]["final_average"] for report in reports],
         }
         for (measure, protocol), shares in measures.items():
-            by_seed = dict(zip(result["seeds"], shares, strict=True))
+            by_seed = dict(zip(result["seeds"], shares, strict=False))  # long trainings have the first seed
             yield Record(name, training, measure, protocol, "all", by_seed, nbytes)
 
 

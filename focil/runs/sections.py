@@ -115,6 +115,14 @@ class MemoryOptions(OfflineSection):
         for key, given in (("only", self.only), ("rate_after", self.rate_after)):
             if foreign := sorted(set(given) - set(self.epochs)):
                 raise ValueError(f"{key} names {foreign[0]} epochs, which is not among epochs; add it there")
+        for point in self.points if self.epochs else ():
+            named = set(point.methods or self.methods)
+            left = set().union(*(named & set(self.only.get(epochs, named)) for epochs in self.epochs))
+            if not any(map(table.has_budget, left)):
+                raise ValueError(
+                    f"only leaves no method with a budget to the point with {point.exemplars} exemplars; "
+                    "name one there, or leave the point out"
+                )
         return self
 
 

@@ -140,7 +140,7 @@ class OnlineStudy(Study):
         title = "FOCIL" if setting.method == FOCIL else ONLINE[setting.method].title
         about = {"seed": job.seed, "options": dict(setting.options)}
         about |= {"method": setting.method, "title": title, "exemplars": setting.exemplars}
-        return about | passed.numbers()
+        return about | passed.numbers() | {"made_on": checkpoint.made_on}
 
     def finish(self) -> dict:
         """All numbers, written to result.json. Raises StudyError while trainings are missing."""

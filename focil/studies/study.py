@@ -29,6 +29,7 @@ from focil.runs.sources import load_data
 # Memory that a training takes: of its own, and in copies of its data; measured, see docs/cluster.md.
 BASE_BYTES, COPIES = 700_000_000, 7
 SAVE_EVERY = 60  # seconds between checkpoints
+THEN = ", then "  # between the devices of a training that went on elsewhere
 ON_A_CARD = 3  # trainings at once on one GPU: together 2.2 times as fast as one of ConvNet2, and eight slower
 
 
@@ -162,8 +163,9 @@ class Study(ABC):
     def do(self, job: Job, progress: Progress) -> dict:
         """Do one training, here; returns what its file holds."""
         self.checkpoint(job).parent.mkdir(parents=True, exist_ok=True)
-        identity = self.identity | {"made_on": made_on(self.benchmark)}
-        return {"identity": identity} | self.train(job, progress)
+        content = self.train(job, progress)
+        machine = content.pop("made_on", None) or made_on(self.benchmark)
+        return {"identity": self.identity | {"made_on": machine}} | content
 
     def keep(self, job: Job, content: dict) -> None:
         """Write the file of a training that has ended; its checkpoint goes."""
@@ -178,10 +180,15 @@ class Study(ABC):
 
 
 class Checkpoint:
-    """The file that a training leaves behind, at most every SAVE_EVERY seconds, and goes on from."""
+    """The file that a training leaves behind, at most every SAVE_EVERY seconds, and goes on from.
+
+    made_on: the machine that trains, with the devices of those that trained before it.
+    """
 
     def __init__(self, study: Study, job: Job):
+        self.made_on = made_on(study.benchmark)
         self._study, self._path, self._written = study, study.checkpoint(job), time.perf_counter()
+        self._identity = study.identity | {"setting": job.what._asdict()}
 
     def write(self, state: Callable[[], dict]) -> None:
         """Write the state, if the last time was long ago."""
@@ -189,10 +196,10 @@ class Checkpoint:
             return
         self._written = time.perf_counter()
         with atomic_path(self._path) as part:
-            torch.save(self._study.identity | state(), part)
+            torch.save(self._identity | {"made_on": self.made_on} | state(), part)
 
     def read(self) -> dict | None:
-        """What was written, or None.
+        """What was written, or None, also where it was trained with other options than are chosen now.
 
         Raises StudyError for a file of another study, RunError for a damaged one.
         """
@@ -200,7 +207,21 @@ class Checkpoint:
             return None
         state = read_file(self._path)
         self._study.must_be_mine(self._path, state.get("benchmark"), state.get("data"))
+        if state.get("setting") not in (None, self._identity["setting"]):  # earlier versions did not say
+            return None
+        if "made_on" in state:
+            before, now = state["made_on"]["device"], self.made_on["device"]
+            self.made_on = self.made_on | {"device": _after(before, now)}
         return state
+
+
+def _after(before: str, now: str) -> str:
+    """Devices, one after the other.
+
+    >>> _after("NVIDIA H200", "AMD EPYC"), _after("NVIDIA H200, then AMD EPYC", "AMD EPYC")
+    ('NVIDIA H200, then AMD EPYC', 'NVIDIA H200, then AMD EPYC')
+    """
+    return before if before.split(THEN)[-1] == now else f"{before}{THEN}{now}"
 
 
 def _train(

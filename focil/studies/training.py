@@ -137,7 +137,7 @@ def train(study: Study, job: Job, progress: Progress) -> dict:
         checkpoint.write(state)
     cka = {name: layers.cka_matrix(grams[name] for grams in method.grams) for name in method.grams[0]}
     about = {"layers": method.report, "seconds": spent.seconds, "images": spent.images, "cka": cka}
-    return job.what._asdict() | stages.report() | about
+    return job.what._asdict() | stages.report() | about | {"made_on": checkpoint.made_on}
 
 
 def untrained_likeness(benchmark: Benchmark, data: Dataset, network: str, count: int) -> dict[str, float]:
