@@ -185,10 +185,7 @@ def test_a_rate_that_diverges_is_a_trial_that_failed(benchmark, tmp_path):
         ({"epochs": [3, 1]}, "the smallest first"),
         ({"epochs": [1, 1, 3]}, "name each number once"),
         ({"only": {7: ["replay"]}}, "only names 7 epochs"),
-        (
-            {"only": {1: ["finetune"], 3: ["finetune"]}},
-            "leaves no method with a budget",
-        ),
+        ({"only": {1: ["finetune"], 3: ["finetune"]}}, "leaves no method with a budget"),
         ({"rate_after": {7: 0.1}}, "rate_after names 7 epochs"),
         ({"rate_after": {3: 0}}, "greater than 0"),
         ({"rates": [0]}, "greater than 0"),

@@ -23,12 +23,12 @@ LOCAL = {
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "2s",
     "distributed.worker.memory.monitor-interval": "1s",
+    # Dask would pause a worker that has most of its share of memory, for ever where that is kept.
+    "distributed.worker.memory.pause": False,
     # A training runs in a thread. Dask's default gives its memory back to the system again and again, glibc
     # gives threads a heap that does so too, and large activations are fetched anew at every step: the system
     # clears all that first. So a worker keeps what it had once. A step of ConvNet2 with batches of 128 takes
     # 1.8 ms an image instead of 2.7, one of ResNet32 10.8 instead of 11.7.
-    # Dask would pause a worker that has most of its share, for ever where that is kept.
-    "distributed.worker.memory.pause": False,
     "distributed.nanny.pre-spawn-environ": {
         "MALLOC_ARENA_MAX": 1,
         "MALLOC_MMAP_MAX_": 0,
