@@ -28,6 +28,9 @@ Written by `python -m focil publish`, from runs of the commands below. Final ave
 95 % t interval over n seeds. Each `result.json` holds the whole configuration and every number of the table.
 It says where they come from: versions, commit, machine, threads, and the checksum of the data. Of one
 seed, it also holds the numbers behind its figures.
+
+AUC-A and AUC-L are the areas under average and last accuracy over MiB. *Nearly identical* means within one
+point, with the whole interval where there are several seeds. What one seed says may be chance.
 """
 
 
