@@ -74,7 +74,7 @@ def _changes(settings: list[str]) -> dict[str, Any]:
 
 def _list(parsed: argparse.Namespace) -> None:
     from focil.base.places import shipped
-    from focil.runs.params_files import BenchmarkError, kind_of, method_of, networks_of, read_config
+    from focil.runs.params_files import BenchmarkError, in_a_line
     from focil.studies.tables import in_lines
 
     if parsed.params is not None and not parsed.params.is_dir():
@@ -85,19 +85,13 @@ def _list(parsed: argparse.Namespace) -> None:
     folders = [parsed.params] if parsed.params else [*own, shipped("params")]
     paths = {path.stem: path for folder in reversed(folders) for path in sorted(folder.glob("*.yaml"))}
     for name, path in sorted(paths.items()):
-        config = read_config(path)
-        kind = kind_of(config)
-        what = method_of(config) if kind == "benchmark" else kind
-        print(
-            f"{name}: {config.get('data')}, {config.get('tasks')} tasks, {', '.join(networks_of(config))}, "
-            f"{what}"
-        )
-        try:
-            found = in_lines(parsed.out / name)
-        except FocilError as error:  # one bad file must not hide the others
-            found = f"  {error}"
-        if found:
-            print(found)
+        for line in (lambda: in_a_line(path), lambda: in_lines(parsed.out / name)):
+            try:
+                found = line()
+            except FocilError as error:  # one bad file must not hide the others
+                found = f"{name}: {error}"
+            if found:
+                print(found)
 
 
 def _verify(parsed: argparse.Namespace) -> None:
@@ -288,22 +282,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _number(kind: type, text: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' if kind is int else ''}number") from None
+
+
 def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
+    value = _number(int, text)
+    if not 0 <= value < 2**63:
         raise argparse.ArgumentTypeError("seeds are 0, 1, 2, ...")
     return value
 
 
 def _workers(text: str) -> int:
-    value = int(text)
+    value = _number(int, text)
     if not 1 <= value <= 1024:
         raise argparse.ArgumentTypeError("1 to 1024 trainings run at once")
     return value
 
 
 def _megabytes(text: str) -> float:
-    value = float(text)
+    value = _number(float, text)
     if not 0 < value <= 100_000:
         raise argparse.ArgumentTypeError("a router takes more than 0 and at most 100000 MB")
     return value

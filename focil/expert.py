@@ -113,14 +113,18 @@ def gather_statistics(
     images: Float[Tensor, "N C H W"],
     precision: Precision,
 ) -> dict[str, Tensor]:
-    """`own` with running statistics of these weights: a plain mean over equal parts of the images."""
-    if not list(backbone.buffers()):
+    """`own` with running statistics of these weights: a plain mean over equal parts of the images.
+
+    One image alone has no spread, so its statistics stay what they are.
+    """
+    if not list(backbone.buffers()) or len(images) == 1:
         return own
     norms = [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     kept = [norm.momentum for norm in norms]
     own = {name: tensor.clone() for name, tensor in own.items()}
-    backbone.train()
+    backbone.eval()  # nothing else, such as dropout, behaves as in training
     for norm in norms:
+        norm.train()
         norm.momentum = None  # torch: cumulative average instead of an exponential one
     for name, tensor in own.items():
         if name.endswith(("running_mean", "running_var", "num_batches_tracked")):

@@ -145,6 +145,8 @@ class Ledger:
     def draw(self, density: float) -> Mask:
         """The next task's mask at `density` (share of the masked layers' connections, head not counted).
 
+        With planned allocation it is smaller where the task's part and all owned connections are fewer.
+
         Masks of several densities for one task share one random priority per connection: of the sparser one's
         new connections, as many as fit are in the denser one. Raises MaskError when all planned tasks have
         claimed theirs, or when none is left for this one.

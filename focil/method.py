@@ -1,8 +1,8 @@
 """FOCIL: finetune and freeze randomly pruned sparse experts (arXiv 2403.14684 v1), one pass, nothing stored.
 
 The paper on one screen: `Focil.learn` draws a mask for every candidate, lets all of them learn each batch
-once, and freezes the best as the task's expert. `focil.router.routed.Routed` sets a router beside the
-experts.
+once, and freezes the best as the task's expert. `focil.router.routed.RoutedFocil` sets a router
+beside the experts.
 """
 
 import warnings
@@ -29,7 +29,7 @@ from focil.trainer import Learners, Sgd, Start, can_be_batched, in_turns, is_slo
 
 ONE_BY_ONE = (
     "this backbone cannot be computed for several candidates at once (it may read its own numbers, by "
-    ".item() or in an if), so they learn one after the other: the same numbers, more slowly"
+    ".item() or in an if), so they learn one after the other, which is slower"
 )
 Share = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]

@@ -173,6 +173,39 @@ def test_settings_are_validated_recorded_and_never_mixed_with_other_results(tmp_
     )
     assert run_small(tmp_path, *changed_arguments, "--name", "small-2") == 0
     assert "complete, nothing to do" in capsys.readouterr().out
+    assert run_small(tmp_path, *changed_arguments, "--seed", "1") == 1  # seeds of one name are averaged
+    assert "seed-0 holds results of other settings" in capsys.readouterr().err
+    mixed = tmp_path / "outputs" / "small" / "seed-1" / "result.json"
+    mixed.parent.mkdir()
+    mixed.write_text(json.dumps(result | {"seed": 1}))
+    assert main(["export", "small", "--out", str(tmp_path / "outputs")]) == 1
+    assert "focil.again is 0 with seed 0, 2 with seed 1" in capsys.readouterr().err
+
+
+def test_a_run_from_python_in_a_folder_of_its_own_can_be_read(tmp_path, capsys):
+    benchmark = small_benchmark(data=write_npz(tmp_path / "x.npz"), focil={"router": "none"})
+    share = focil.run(benchmark, out=tmp_path / "alone")["accuracy"]["sample-experts"]["final_average"]
+    table = printed(capsys, "export", "alone", "--out", str(tmp_path))
+    assert f"{100 * share:.1f}" in table
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"memory": 5}, {"layers": [1]}, {"memory": {"points": 5}}, {"backbone": [1]}, None]
+)
+def test_a_file_that_is_no_benchmark_does_not_hide_the_others(wrong, tmp_path, capsys):
+    config = {"name": "odd", "data": "digits", "tasks": 2}
+    (tmp_path / "odd.yaml").write_text(yaml.safe_dump({"config": config | wrong} if wrong else config))
+    (tmp_path / "right.yaml").write_text(yaml.safe_dump({"config": config | {"name": "right"}}))
+    lines = printed(capsys, "list", "--params", str(tmp_path), "--out", str(tmp_path)).splitlines()
+    assert lines[0].startswith("odd: ") and "right: digits, 2 tasks, mlp, focil" in lines
+
+
+@pytest.mark.parametrize("seed", ["x", "-1", str(2**63), "1.5"])
+def test_a_seed_that_is_none_is_refused_at_once(seed, capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "digits-5", "--seed", seed])
+    assert "seeds are 0, 1, 2" in (said := capsys.readouterr().err) or "is no whole number" in said
+    assert "_seed" not in said
 
 
 def test_a_name_is_for_one_params_file(capsys):

@@ -167,6 +167,15 @@ def test_names_and_unknown_ones():
     complaint(lambda: load("digits", split="dev"), "official, sha256")
 
 
+def test_a_read_only_view_of_an_array_that_can_be_written_is_copied():
+    base = np.full((4, 3, 3, 1), 7, np.uint8)
+    view = base[:]
+    view.flags.writeable = False
+    data = Dataset.from_arrays(view, np.array([0, 1, 0, 1]), view, np.array([0, 1, 0, 1]))
+    base[:] = 0
+    assert (data.x_train == 7).all()
+
+
 def test_digits_are_embedded_stratified_and_fixed(monkeypatch):
     monkeypatch.setenv("FOCIL_DATA", "not there")  # they need no folder
     data = load("digits")

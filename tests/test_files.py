@@ -7,7 +7,7 @@ import pytest
 
 from focil.base import files
 from focil.base.errors import FocilError
-from focil.base.files import WriteError, atomic_path, file_digest
+from focil.base.files import WriteError, atomic_path, file_digest, remove_parts
 
 
 def names(folder):
@@ -95,6 +95,19 @@ def test_two_writers_of_one_file_do_not_meet(target):
         assert target.read_text() == "fast"
     assert target.read_text() == "slow"
     assert names(target.parent) == ["result.json"]
+
+
+def test_only_what_a_kill_left_of_a_write_is_removed(target):
+    with atomic_path(target) as part:
+        part.write_text("half")
+        left = part.with_name(part.name)
+        others = [target.with_name(name) for name in (".note.part", "memory.part.ipynb", ".result.json")]
+        for path in others:
+            path.write_text("mine")
+        remove_parts(target.parent)
+        assert not left.exists()
+        part.write_text("whole")
+    assert all(path.exists() for path in (target, *others)) and len(names(target.parent)) == 4
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", bytes(range(256)) * 5000])

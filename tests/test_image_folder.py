@@ -315,7 +315,14 @@ def test_a_folder_that_cannot_be_listed_is_explained(read, monkeypatch):
 def test_images_that_do_not_fit_into_memory_are_refused_before_decoding(read, monkeypatch):
     files = layout() | {"train/cat/0.JPEG": b"never opened"}
     monkeypatch.setattr(image_folder, "_free_memory", lambda: 1e3)
-    complaint(lambda: read(files), "15 images", "GB of memory at 16 x 16", "0.0 GB are free", "image_size")
+    complaint(
+        lambda: read(files),
+        "15 images",
+        "the stream's copy",
+        "memory at 16 x 16",
+        "0.0 GB are free",
+        "image_size",
+    )
     monkeypatch.undo()
 
     def fail(*shape, **dtype):

@@ -397,6 +397,37 @@ def test_onpro_says_that_it_diverged_before_it_draws_by_what_is_no_number():
         method._mix(images, labels, torch.full((4, 3), torch.nan))
 
 
+def test_a_last_step_that_diverges_is_noticed_though_no_loss_comes_after_it():
+    method = made("finetune", stream(batch_size=1000))
+    step = method._descend
+
+    def too_far(parameters, gradients):
+        step(parameters, gradients)
+        parameters[0].data.fill_(torch.inf)
+
+    method._descend = too_far
+    with pytest.raises(DivergedError, match="finetune diverged in task 0.*not finite"):
+        method.learn(next(iter(method.stream)))
+
+
+@pytest.mark.parametrize(
+    "name, wrong",
+    [
+        ("slda", {"ridge": float("inf")}),
+        ("randumb", {"gamma": float("inf")}),
+        ("randumb", {"features": 10**9}),
+        ("er", {"memory_batch": 10**6}),
+        ("gdumb", {"steps": 3}),
+    ],
+)
+def test_options_that_no_machine_can_follow_or_that_nothing_reads_are_refused(name, wrong):
+    options = ONLINE[name].options_of
+    given = {"exemplars": 20} if "exemplars" in options.model_fields else {}
+    options(**given)
+    with pytest.raises(ValidationError):
+        options(**given | wrong)
+
+
 def test_gdumb_begins_anew_with_every_task():
     given = stream()
     method, tasks = made("gdumb", given), list(given)

@@ -130,6 +130,42 @@ def test_dropout_draws_from_the_run_s_seed_and_resumes(recwarn):
     assert torch.equal(torch.random.get_rng_state(), before)  # nobody else's numbers are touched
 
 
+class Normalised(nn.Module):
+    """Dropout before a normalisation: whatever is dropped moves the statistics."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.linear, self.drop, self.norm = (
+            nn.Linear(int(np.prod(shape)), 12),
+            nn.Dropout(0.5),
+            nn.BatchNorm1d(12),
+        )
+
+    def forward(self, images):
+        return self.norm(self.drop(self.linear(images.flatten(1)).relu()))
+
+
+def test_what_dropout_drops_is_not_in_the_statistics_of_an_expert():
+    prints = []
+    for mood in (1, 2):
+        torch.manual_seed(mood)
+        before = torch.random.get_rng_state()
+        method = learned(Normalised)
+        assert torch.equal(torch.random.get_rng_state(), before)
+        prints.append([method.fingerprint(e) for e in range(3)])
+    assert prints[0] == prints[1]
+
+
+def test_a_task_of_one_image_has_no_statistics_to_gather():
+    data = separable(classes=2, per_class=1)
+    stream = focil.Stream(data, focil.class_order(data, 2, 0), 0)
+    options = focil.FocilOptions(sparsities=(0.5,), learning_rates=(0.05,))
+    method = focil.Focil(Normalised, data.image_shape, 2, 1, 0, options)
+    for task in stream:
+        method.learn(task)
+    assert torch.isfinite(method.scores(stream.prepare(stream.test))).all()
+
+
 def reads_itself(net, images):
     hidden = net.linear(images.flatten(1)).relu()
     return 2 * hidden if hidden.sum().item() > 0 else hidden

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from focil.base.locks import FolderError
 from focil.evaluation.evaluation import ForgettingError
 from focil.evaluation.protocols import join
 from focil.runs import run as runs
-from focil.runs.checkpoint import verify_folder
+from focil.runs.checkpoint import verify_folder, write_file
 from focil.runs.run import Run
 
 CHANGES_WITH_TIME = ("seconds", "provenance")
@@ -240,6 +241,46 @@ def test_a_full_disk_loses_nothing(tmp_path, data, monkeypatch):
     assert [again.method.fingerprint(e) for e in range(3)] == [
         straight.method.fingerprint(e) for e in range(3)
     ]
+
+
+def test_a_disk_that_is_full_is_said_in_words_where_torch_would_not(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(files.WriteError, match="x.pt could not be written"):
+            write_file(tmp_path / "x.pt", {"x": torch.zeros(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_kill_left_of_a_write_goes_when_the_run_continues(tmp_path, data):
+    step(Run(tmp_path, small_benchmark(), data=data), 1)
+    (tmp_path / ".experts.pt.0123abcd.part").write_bytes(b"half")
+    Run(tmp_path, small_benchmark(), data=data)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["experts.pt", "scores.pt"]
+
+
+def test_a_study_is_no_run(tmp_path, data):
+    study = small_benchmark(memory={"points": [{"network": "convnet2", "exemplars": 10}]})
+    with pytest.raises(focil.RunError, match="small is a study.*focil run small"):
+        focil.run(study, out=tmp_path, data=data)
+
+
+def test_data_that_is_handed_over_is_not_split_again(tmp_path, data):
+    with pytest.raises(focil.RunError, match="leave split out"):
+        focil.run(small_benchmark(split="sha256"), out=tmp_path, data=data)
+
+
+def test_a_run_of_a_gpu_is_not_called_damaged_where_there_is_none(tmp_path, data):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    step(Run(tmp_path, small_benchmark(), data=data), 1)
+    state = torch.load(tmp_path / "experts.pt", weights_only=True)
+    state["benchmark"]["device"] = "cuda"
+    torch.save(state, tmp_path / "experts.pt")
+    with pytest.raises(focil.BenchmarkError, match="finds no GPU on this machine"):
+        verify_folder(tmp_path)
 
 
 def test_a_kill_between_the_two_files_of_a_checkpoint_is_harmless(tmp_path, data):

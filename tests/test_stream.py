@@ -48,6 +48,11 @@ def pixels(images, data):
     return ((images * std + mean) * 255).round().long()
 
 
+def test_a_stream_that_holds_nothing_is_refused():
+    with pytest.raises(StreamError, match="hold is 0"):
+        stream_of(dataset(), hold=0)
+
+
 # Once, and only once
 
 

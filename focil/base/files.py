@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from focil.base.errors import FocilError
+
+PART = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # names as of `atomic_path`
 
 
 class WriteError(FocilError):
@@ -33,6 +36,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # what can be said of the failure was said above
             part.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what a kill in the middle of a write has left in a folder. Nobody else may be writing there."""
+    for path in folder.glob(".*.part"):
+        if PART.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:

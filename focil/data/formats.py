@@ -118,7 +118,10 @@ def _labels(value: object, what: str) -> np.ndarray:
 def _frozen(array: np.ndarray) -> np.ndarray:
     # Whoever holds a writeable array could change it under the checksum; a read-only one is shared, sets can
     # be large.
-    fixed = array.copy(order="C") if array.flags.writeable else np.ascontiguousarray(array)
+    base = array
+    while isinstance(base.base, np.ndarray):  # a read-only view may belong to a writeable array
+        base = base.base
+    fixed = array.copy(order="C") if base.flags.writeable else np.ascontiguousarray(array)
     fixed.flags.writeable = False
     return fixed
 

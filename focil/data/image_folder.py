@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
+from focil.base import progress
 from focil.data.errors import DataError
 from focil.data.formats import KEYS
 
@@ -59,7 +60,7 @@ def read(folder: Path, size: int = SIZE) -> dict[str, np.ndarray]:
     _same_classes(parts, train, test)
     paths = [[path for found in classes.values() for path in found] for classes in files]
     images = _room(folder, [len(found) for found in paths], size)
-    with tqdm(desc=f"decoding {folder.name}", total=sum(map(len, paths)), unit="image") as bar:
+    with progress.bar(desc=f"decoding {folder.name}", total=sum(map(len, paths)), unit="image") as bar:
         for pixels, found in zip(images, paths, strict=True):
             _decode_all(pixels, found, bar)
     labels = [
@@ -145,16 +146,17 @@ def _same_classes(parts: list[Path], train: dict, test: dict) -> None:
 
 
 def _room(folder: Path, counts: list[int], size: int) -> list[np.ndarray]:
-    needed, free = sum(counts) * size * size * 3, _free_memory()
+    # A stream keeps a copy of its own, in the order of channels that networks read.
+    needed, free = 2 * sum(counts) * size * size * 3, _free_memory()
     try:
         if needed > free:  # asked first: the system grants more than it has, and kills whoever uses it
             raise MemoryError(f"{free / 1e9:.1f} GB are free")
         return [np.empty((count, size, size, 3), dtype=np.uint8) for count in counts]
     except MemoryError as error:
         raise DataError(
-            f"{folder} has {sum(counts)} images, which take {needed / 1e9:.1f} GB of memory at {size} x "
-            f"{size} pixels ({error}); expected room for all of them. Ask for smaller images (image_size), "
-            "or use a machine with more memory."
+            f"{folder} has {sum(counts)} images, which with the stream's copy take {needed / 1e9:.1f} GB of "
+            f"memory at {size} x {size} pixels ({error}); expected room for all of them. Ask for smaller "
+            "images (image_size), or use a machine with more memory."
         ) from error
 
 

@@ -194,6 +194,8 @@ class Stream:
         first: int | None = None,
         device: str | torch.device = "cpu",
     ):
+        if hold < 1:
+            raise StreamError(f"hold is {hold}; a stream holds at least the last batch of a task")
         self.data, self.order, self.seed = data, order, seed
         self.batch_size, self.passes, self.augmentation, self.hold = batch_size, passes, augmentation, hold
         self.device = torch.device(device)

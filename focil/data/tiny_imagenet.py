@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
+from focil.base import progress
 from focil.data.errors import DataError
 from focil.data.formats import checked, read_npz, write_npz
 
@@ -120,7 +121,7 @@ def _decoded(layout: _Zip | _Folder) -> dict[str, np.ndarray]:
             "at least one and each once. Fetch the archive again."
         )
     train, test = _training_files(layout, number), _validation_files(layout, number)
-    with tqdm(desc=f"decoding {layout.path.stem}", total=len(train) + len(test), unit="image") as bar:
+    with progress.bar(desc=f"decoding {layout.path.stem}", total=len(train) + len(test), unit="image") as bar:
         size = _decode(layout, train[0][0], None).shape
         x_train, y_train = _images(layout, train, size, bar)
         x_test, y_test = _images(layout, test, size, bar)

@@ -1,6 +1,7 @@
 """GDumb: keep a balanced sample, and learn from it alone, from the start, when asked."""
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +15,10 @@ from focil.online.method import RATES, Replay, ReplayOptions
 class GdumbOptions(ReplayOptions):
     """`ReplayOptions`, and how the stored images are learned; images are stored class-balanced."""
 
-    rule: str = Field("balanced", pattern="^balanced$", description="GDumb's own")
+    rule: Literal["balanced"] = Field("balanced", description="GDumb's own")
+    steps: Literal[1] = Field(1, description="nothing is learned from the stream; see epochs")
     epochs: int = Field(30, ge=1, le=10_000, description="passes over the stored images")
-    last_lr: float = Field(5e-4, gt=0, description="learning rate at the end; a cosine leads there")
+    last_lr: float = Field(5e-4, gt=0, lt=1000, description="learning rate at the end; a cosine leads there")
 
 
 class Gdumb(Replay):

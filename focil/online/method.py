@@ -40,7 +40,7 @@ class ReplayOptions(OnlineOptions):
     """What methods with a buffer have beside `OnlineOptions`."""
 
     exemplars: int = Field(ge=1, description="images that are stored, of all classes together")
-    memory_batch: int = Field(10, ge=1, description="stored images that a step learns again")
+    memory_batch: int = Field(10, ge=1, le=4096, description="stored images that a step learns again")
     rule: Rule = Field("reservoir", description="who stays when the buffer is full")
 
 
@@ -113,6 +113,11 @@ class Online(OneHead):
             self._learn_batch(images, labels + task.index * self.classes)
         self._finish(task, self.passed)
 
+    def _finish(self, task: Task, passed: int) -> None:
+        for numbers in self.net.state_dict().values():  # the last step has no loss after it
+            self._must_be_finite(numbers)
+        super()._finish(task, passed)
+
     def scores(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N classes"]:
         """Scores of all classes of the stream for normalised images, seen or not."""
         return self._in_parts(self.net, images)
@@ -171,10 +176,11 @@ class Online(OneHead):
             self.net.train(images > 1)
 
     def _must_be_finite(self, numbers: Tensor) -> None:
-        """Raise DivergedError where the loss, or what it is computed from, is no number any more."""
+        """Raise DivergedError where the loss, or what it is computed from, is not finite any more."""
         if not torch.isfinite(numbers).all():
             raise DivergedError(
-                f"{self.title} diverged in task {self.done}: its loss is no number; lower online.lr (it is "
+                f"{self.title} diverged in task {self.done}: its loss or its weights are "
+                f"not finite; lower online.lr (it is "
                 f"{self.options.lr:g})"
             )
 

@@ -67,6 +67,11 @@ class Network(nn.Module):
         return self.head(self.body(images))
 
 
+def projection(features: int, length: int) -> nn.Sequential:
+    """Two layers behind which a contrastive loss compares vectors of so many numbers."""
+    return nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, length))
+
+
 def build(name: NetworkName, image_shape: ImageShape, classes: int, seed: int) -> Network:
     """A network with the seed's initial weights; `mlp` is `backbones.MLP`."""
     with seeds.as_torchs_own(seed, "initial weights"):

@@ -4,11 +4,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from focil.base import seeds
 from focil.online.buffer import Stored
 from focil.online.method import Replay, ReplayOptions
+from focil.online.networks import projection
 from focil.online.scr import PROJECTED, contrastive, second_view
 
 
@@ -36,9 +37,7 @@ class Onpro(Replay):
         super()._build()
         features = self.net.head.in_features
         with seeds.as_torchs_own(self.seed, "head"):
-            self.net.projection = nn.Sequential(
-                nn.Linear(features, features), nn.ReLU(), nn.Linear(features, PROJECTED)
-            ).to(self.device)
+            self.net.projection = projection(features, PROJECTED).to(self.device)
         self._view = second_view(self.stream, self.image_shape)
 
     def _loss(self, images: Tensor, labels: Tensor, stored: Stored | None) -> Tensor:

@@ -14,9 +14,11 @@ from focil.online.streaming import Streaming, StreamingOptions
 class RandumbOptions(StreamingOptions):
     """`StreamingOptions`, and the features."""
 
-    features: int = Field(2000, ge=2, multiple_of=2, description="random features; their covariance is kept")
+    features: int = Field(
+        2000, ge=2, le=100_000, multiple_of=2, description="random features; their covariance is kept"
+    )
     gamma: float = Field(
-        1.0, gt=0, description="of the kernel exp(-gamma |x - y|^2), x of variance 1 / pixels"
+        1.0, gt=0, le=1e6, description="of the kernel exp(-gamma |x - y|^2), x of variance 1 / pixels"
     )
 
 

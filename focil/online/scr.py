@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from focil.backbones import ImageShape
 from focil.base import seeds
@@ -12,6 +12,7 @@ from focil.data.images import Augmentation
 from focil.data.stream import Stream
 from focil.online.buffer import Stored
 from focil.online.method import Replay, ReplayOptions
+from focil.online.networks import projection
 
 PROJECTED = 128  # length of the vectors that are contrasted
 SHIFT = 8  # the second view is shifted by up to a SHIFT-th of the image
@@ -35,9 +36,7 @@ class Scr(Replay):
         super()._build()
         features = self.net.head.in_features
         with seeds.as_torchs_own(self.seed, "head"):
-            self.net.head = nn.Sequential(
-                nn.Linear(features, features), nn.ReLU(), nn.Linear(features, PROJECTED)
-            ).to(self.device)
+            self.net.head = projection(features, PROJECTED).to(self.device)
         self._view = second_view(self.stream, self.image_shape)
 
     def scores(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N classes"]:

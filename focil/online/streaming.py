@@ -13,9 +13,11 @@ from focil.router.discriminant import Discriminant
 class StreamingOptions(BaseModel):
     """What a discriminant has."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    ridge: float = Field(1e-3, gt=0, description="added to the covariance's diagonal, in units of its mean")
+    ridge: float = Field(
+        1e-3, gt=0, le=1e6, description="added to the covariance's diagonal, in units of its mean"
+    )
 
 
 class Streaming(OneHead):

@@ -60,7 +60,7 @@ def publish(outputs: Path, reference: Path, names: Sequence[str]) -> None:
     for name in names:
         if Path(name).name != name:  # a path would be its own target
             raise PublishError(f"{name!r} is a path; give the benchmark's name, and its folder with --out")
-        if (outputs / name / RESULT).exists():
+        if (outputs / name / RESULT).exists() and "seeds" in read_result(outputs / name / RESULT):
             _publish_study(outputs / name, reference / name)
         elif results := read_results(outputs / name):
             _publish_runs(outputs / name, reference / name, results)

@@ -4,7 +4,7 @@ Outputs/NAME/seed-K/ with notebook, HTML, figures and result.json.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,8 +64,7 @@ def reproduce(params: str | Path, outputs: Path, wish: Wish, shared: Shared | No
             raise FolderError(
                 f"{out} is a link, which --fresh does not follow; delete it, or what it leads to"
             )
-        if wish.changes and not wish.fresh:
-            _refuse_collision(out, benchmark)
+    _refuse_collision(folder, benchmark, jobs, wish)
     with ExitStack() as stack:
         for out in jobs:
             stack.enter_context(locked(out, "notebook"))
@@ -100,7 +99,7 @@ def _shared_out(benchmark: Benchmark, wish: Wish) -> tuple[Benchmark, int]:
 
 def _is_missing(benchmark: Benchmark, out: Path, which: dict, fresh: bool) -> bool:
     if fresh and out.exists():
-        with words_for_a_full_disk(out):
+        with locked(out, "run"), words_for_a_full_disk(out):  # of a run from Python, too
             shutil.rmtree(out)
     if is_complete(out, benchmark, which):
         print(f"{out}: complete, nothing to do (--fresh runs it again)", flush=True)
@@ -165,13 +164,17 @@ def benchmark_of(params: Path, wish: Wish) -> Benchmark:
     return benchmark.renamed(name)
 
 
-def _refuse_collision(out: Path, benchmark: Benchmark) -> None:
-    """Raise ReproduceError where results of other settings lie in the way of changed ones."""
-    if (out / RESULT).exists() and not benchmark.is_same(read_result(out / RESULT)["benchmark"]):
-        raise ReproduceError(
-            f"{out} holds results of other settings; with --set, give the new ones a name of their own: "
-            f"--name {benchmark.name}-2 (or --fresh, which deletes what is there)"
-        )
+def _refuse_collision(folder: Path, benchmark: Benchmark, jobs: Iterable[Path], wish: Wish) -> None:
+    """Raise ReproduceError where results of other settings lie in the way of changed ones, or beside them:
+    the seeds of one name are averaged."""
+    beside = {path.parent for path in folder.glob(f"seed-*/{RESULT}")}.difference(jobs)
+    in_the_way = jobs if wish.changes and not wish.fresh else ()
+    for out in sorted(beside.union(in_the_way)):
+        if (out / RESULT).exists() and not benchmark.is_same(read_result(out / RESULT)["benchmark"]):
+            raise ReproduceError(
+                f"{out} holds results of other settings; give the new ones a name of their own: --name "
+                f"{benchmark.name}-2 (or run that seed again too with --fresh, which deletes what is there)"
+            )
 
 
 def is_complete(out: Path, benchmark: Benchmark, which: dict) -> bool:

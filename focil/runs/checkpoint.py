@@ -1,5 +1,6 @@
 """Checkpoints: what a run folder holds, read without trust, and the method that is rebuilt from it."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ import torch
 
 from focil import backbones
 from focil.base.errors import FocilError
+from focil.base.files import atomic_path
 from focil.data.images import normalise
 from focil.data.stream import Stream
 from focil.evaluation.evaluation import Evaluation
@@ -68,6 +70,14 @@ def evaluation_of(benchmark: Benchmark) -> type[Evaluation]:
     return FrozenEvaluation if benchmark.method == FOCIL else Evaluation
 
 
+def write_file(path: Path, content: dict) -> None:
+    """Write tensors and plain values for `read_file`, whole or not at all. Raises WriteError."""
+    whole = io.BytesIO()  # torch itself says no OSError when a disk is full
+    torch.save(content, whole)
+    with atomic_path(path) as part:
+        part.write_bytes(whole.getbuffer())
+
+
 def read_file(path: Path) -> dict:
     """Content of a file of a run folder; only tensors and plain values are read, never code.
 
@@ -77,8 +87,11 @@ def read_file(path: Path) -> dict:
         return torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise RunError(
-            f"{path} does not exist: the folder holds no run, or none that finished its first task"
+            f"{path} does not exist: the folder holds no run, or none that finished its first task, or this "
+            "file is lost"
         ) from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}; check its permissions") from None
     except Exception as error:  # a damaged file fails in many ways inside torch
         raise RunError(
             f"{path} cannot be read ({type(error).__name__}): it is damaged or not a checkpoint of focil. "
@@ -128,6 +141,7 @@ def rebuild(
     state = read_checkpoint(path)
     with meant_as_checkpoint(path):
         benchmark = Benchmark.recorded(state["benchmark"])
+        benchmark.must_run_here()
         torch.set_num_threads(benchmark.threads)
         shape = tuple(state["image_shape"])
         if benchmark.method != FOCIL and stream is None:

@@ -45,7 +45,9 @@ class Benchmark(Section):
     instead. `device` and `threads` are filled in from the machine, so that a result always records them.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the folder of results")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="names the folder of results"
+    )
     data: str = Field(
         description="a data set by name, or the path of an .npz with x_train, y_train, x_test, y_test, or of "
         "a folder of images"
@@ -62,7 +64,7 @@ class Benchmark(Section):
     development: bool = Field(
         False, description="test on the last 10 % of each class's training images, for making choices"
     )
-    tasks: int = Field(ge=1, le=100_000)
+    tasks: int = Field(ge=1, le=32_767)
     class_order: Literal["natural", "shuffled"] = "natural"
     crop: int = Field(
         0, ge=0, le=256, description="padding in pixels before a random crop of training images"

@@ -171,6 +171,20 @@ def networks_of(config: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def in_a_line(path: Path) -> str:
+    """What a params file runs: name, data, tasks, networks, and the method or the study.
+
+    Raises BenchmarkError, also for sections that are nothing of the kind.
+    """
+    config = read_config(path)
+    try:
+        kind, networks = kind_of(config), ", ".join(networks_of(config))
+    except (LookupError, TypeError, AttributeError):
+        raise BenchmarkError(f"{path} is no benchmark; what is wrong says: focil run {path}") from None
+    what = method_of(config) if kind == "benchmark" else kind
+    return f"{path.stem}: {config.get('data')}, {config.get('tasks')} tasks, {networks}, {what}"
+
+
 def _are_sections(*values: Any) -> bool:
     return all(isinstance(value, Mapping) for value in values)
 

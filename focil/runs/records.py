@@ -62,9 +62,8 @@ def read(folder: Path) -> tuple[list[Record], dict[str, Any]]:
     """
     if (folder / RESULT).is_file():
         result = read_result(folder / RESULT)
-        makers = {"audit": _arms, "memory": _trainings, "layers": _last, "online": _online}
         with meant_as_result(folder / RESULT):
-            return list(makers[kind_of(result["benchmark"])](folder.name, result)), result
+            return list(MAKERS[kind_of(result["benchmark"])](folder.name, result)), result
     results = read_results(folder)
     if not results:
         there = sorted({path.parent.name for path in folder.parent.glob(f"*/{RESULT}")})
@@ -83,6 +82,11 @@ def _accuracies(name: str, results: list[dict]) -> Iterator[Record]:
         by_seed = {result["seed"]: result["accuracy"][key]["final_average"] for result in results}
         protocol, who = split(key)
         yield Record(name, "", "final average", protocol, who, by_seed, kept[who])
+
+
+def _alone(name: str, result: dict) -> Iterator[Record]:
+    """Of a run from Python in a folder of its own."""
+    return _accuracies(name, [result])
 
 
 def _arms(name: str, result: dict) -> Iterator[Record]:
@@ -119,3 +123,6 @@ def _online(name: str, result: dict) -> Iterator[Record]:
             by_seed = {report["seed"]: report["accuracy"][key]["final_average"] for report in reports}
             protocol, who = split(key)
             yield Record(name, run, "final average", protocol, who, by_seed, kept[who])
+
+
+MAKERS = {"audit": _arms, "memory": _trainings, "layers": _last, "online": _online, "benchmark": _alone}

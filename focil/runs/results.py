@@ -1,14 +1,16 @@
 """result.json, read: how results of several seeds are taken together."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from focil.base.errors import FocilError
 from focil.evaluation.metrics import mean_interval
 
 RESULT = "result.json"
+OF_THE_MACHINE = {"threads", "device"}  # settings that may differ between seeds
 
 
 class ResultsError(FocilError):
@@ -55,7 +57,38 @@ def read_results(folder: Path) -> list[dict]:
     """
     found = [read_result(path) for path in folder.glob(f"seed-*/{RESULT}")]
     with meant_as_result(folder):
-        return sorted(found, key=lambda result: result["seed"])
+        found.sort(key=lambda result: result["seed"])
+        _must_be_alike(folder, found)
+    return found
+
+
+def _must_be_alike(folder: Path, results: list[dict]) -> None:
+    """Raise ResultsError where seeds had different settings or data: their mean would be of nothing."""
+    settings = [
+        flattened(result["benchmark"]) | {"data": result.get("provenance", {}).get("data")}
+        for result in results
+    ]
+    for result, mine in zip(results[1:], settings[1:], strict=True):
+        first = settings[0]
+        for key in sorted((first.keys() & mine.keys()) - OF_THE_MACHINE):
+            if first[key] != mine[key]:
+                raise ResultsError(
+                    f"{folder} holds runs that are not alike: {key} is {first[key]!r} with seed "
+                    f"{results[0]['seed']}, {mine[key]!r} with seed {result['seed']}. Move one of them to a "
+                    "folder of its own, or run its seed again with --fresh."
+                )
+
+
+def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A tree of settings in one level.
+
+    >>> flattened({"data": "digits", "focil": {"averaging": 0.98}})
+    {'data': 'digits', 'focil.averaging': 0.98}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
 
 
 def summary(results: list[dict]) -> Iterator[tuple[str, float, float | None]]:

@@ -13,7 +13,7 @@ import torch
 
 from focil import backbones
 from focil.base import progress
-from focil.base.files import atomic_path
+from focil.base.files import atomic_path, remove_parts
 from focil.base.locks import lock, usable
 from focil.base.words import in_percent
 from focil.data.datasets import Dataset
@@ -28,12 +28,13 @@ from focil.runs.checkpoint import (
     read_checkpoint,
     read_file,
     verify_folder,
+    write_file,
 )
 from focil.runs.numbers import numbers, with_total
 from focil.runs.params import Benchmark
 from focil.runs.params_files import FOCIL
 from focil.runs.provenance import provenance
-from focil.runs.results import RESULT
+from focil.runs.results import RESULT, flattened
 from focil.runs.sources import load_data, open_stream
 
 
@@ -56,6 +57,11 @@ class Run:
         backbone: backbones.Factory | None = None,
     ):
         benchmark.must_run_here()
+        if benchmark.is_study:
+            raise RunError(
+                f"{benchmark.name} is a study of many trainings, which one run cannot be; start it with: "
+                f"focil run {benchmark.name}"
+            )
         if type(seed) is not int or not 0 <= seed < 2**63:
             raise RunError(f"seed is {seed!r}; seeds are whole numbers: 0, 1, 2, ...")
         self.out, self.benchmark, self.seed = Path(out), benchmark, seed
@@ -63,6 +69,11 @@ class Run:
         if data is None:
             self.data = load_data(benchmark)
         else:
+            if benchmark.split != "official":
+                raise RunError(
+                    f"split is {benchmark.split}, but a data set that is handed over keeps its own; leave "
+                    "split out"
+                )
             self.data = data.development() if benchmark.development else data
         self.stream = open_stream(benchmark, self.data, seed)
         self.own_backbone, self.own_data = backbone, data is not None
@@ -73,6 +84,7 @@ class Run:
         self.done = 0
         self._make_folder()
         self._lock = lock(self.out, "run")  # let go when this process ends
+        remove_parts(self.out)
         if (self.out / CHECKPOINT).exists():
             self._resume()
 
@@ -115,8 +127,7 @@ class Run:
         # Scores first: if a kill comes between the two, they know one task too many, which is dropped on
         # resuming.
         for name, content in ((SCORES, self.evaluation.state()), (CHECKPOINT, state)):
-            with atomic_path(self.out / name) as part:
-                torch.save(content, part)
+            write_file(self.out / name, content)
         self.done += 1
         self._say()
 
@@ -233,13 +244,6 @@ def run(
 
 
 def _differences(mine: dict, theirs: dict) -> str:
-    flat = [_flatten(mine), _flatten(theirs)]
+    flat = [flattened(mine), flattened(theirs)]
     keys = [key for key in flat[0] | flat[1] if flat[0].get(key) != flat[1].get(key)]
     return ", ".join(f"{key}: {flat[1].get(key)!r} there, {flat[0].get(key)!r} now" for key in keys)
-
-
-def _flatten(tree: dict, prefix: str = "") -> dict:
-    flat = {}
-    for key, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

@@ -146,3 +146,10 @@ class OnlineStudyOptions(Section):
     )
     tuning_seeds: int = Field(1, ge=1, le=100, description="seeds 0, 1, ... over which a trial is averaged")
     heavy: tuple[OnlineName, ...] = Field((), description="methods that are run with the first seed only")
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        for key, named in (("methods", self.methods), ("exemplars", self.exemplars)):
+            if len(set(named)) < len(named):
+                raise ValueError(f"{key} are {', '.join(map(str, named))}; name each once")
+        return self

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import torch
 
 from focil.base.errors import FocilError
-from focil.base.files import atomic_path
+from focil.base.files import atomic_path, remove_parts
 from focil.base.locks import locked, usable
 from focil.engine import worker
 from focil.engine.compute import Training, compute
 from focil.engine.worker import Progress
-from focil.runs.checkpoint import read_file
+from focil.runs.checkpoint import read_file, write_file
 from focil.runs.params import Benchmark
 from focil.runs.provenance import made_on, provenance
 from focil.runs.results import RESULT
@@ -87,6 +87,8 @@ class Study(ABC):
         """Compute what is missing, with a bar that shows the remaining time. Raises EngineError, and what
         trainings raise."""
         with locked(usable(self.out), "run"):
+            for folder in (self.out, *self.out.glob("seed-*")):
+                remove_parts(folder)
             while missing := self.missing():
                 self._compute(missing)
 
@@ -195,8 +197,7 @@ class Checkpoint:
         if time.perf_counter() < self._written + SAVE_EVERY:
             return
         self._written = time.perf_counter()
-        with atomic_path(self._path) as part:
-            torch.save(self._identity | {"made_on": self.made_on} | state(), part)
+        write_file(self._path, self._identity | {"made_on": self.made_on} | state())
 
     def read(self) -> dict | None:
         """What was written, or None, also where it was trained with other options than are chosen now.

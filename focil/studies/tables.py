@@ -26,10 +26,14 @@ def in_lines(folder: Path, seeds: Sequence[int] | None = None) -> str:
             return "\n".join(LINES[kind_of(result["benchmark"])](result))
     results = [result for result in read_results(folder) if seeds is None or result["seed"] in seeds]
     with meant_as_result(folder):
-        return "\n".join(
-            f"  {name:18} {in_percent(mean, half):>12} %   (n = {len(results)})"
-            for name, mean, half in summary(results)
-        )
+        return "\n".join(_summary_lines(results))
+
+
+def _summary_lines(results: list[dict]) -> list[str]:
+    return [
+        f"  {name:18} {in_percent(mean, half):>12} %   (n = {len(results)})"
+        for name, mean, half in summary(results)
+    ]
 
 
 def arm_lines(result: dict) -> list[str]:
@@ -113,4 +117,10 @@ def online_lines(result: dict) -> list[str]:
     return lines
 
 
-LINES = {"audit": arm_lines, "memory": run_lines, "layers": method_lines, "online": online_lines}
+LINES = {
+    "audit": arm_lines,
+    "memory": run_lines,
+    "layers": method_lines,
+    "online": online_lines,
+    "benchmark": lambda result: _summary_lines([result]),  # a run from Python in a folder of its own
+}
