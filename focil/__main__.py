@@ -59,7 +59,7 @@ def _run(parsed: argparse.Namespace) -> None:
     with Shared() as shared:
         for params in parsed.params:
             folder = reproduce(params, parsed.out, wish, shared if len(parsed.params) > 1 else None)
-            print(f"{folder.name}: final average accuracy, mean +- 95 % interval over seeds")
+            print(f"{folder.name}: accuracy, mean +- 95 % interval over seeds")
             print(in_lines(folder, parsed.seed), flush=True)
 
 

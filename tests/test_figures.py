@@ -793,6 +793,14 @@ def test_unknown_memory_is_named_in_groups_that_neither_span_far_nor_touch():
     assert ticks == list(range(10, 18))
 
 
+def test_rivals_that_learn_to_the_end_are_not_called_gone():
+    entries = searched(3)
+    for candidate in entries[1]["candidates"]:
+        candidate["batches"] = list(range(10, 30))
+        candidate["accuracy"] = [0.5] * 20
+    assert titles(search.candidates(entries, 1))[0].endswith("most of its 3 rivals learned to the end, too")
+
+
 def test_search_pictures_name_the_choice_and_end_dropped_candidates():
     assert (
         titles(search.chosen(searched(3)))[0]
@@ -993,6 +1001,10 @@ def test_where_methods_have_other_budgets_the_best_is_named_with_its_own():
         ("wa", [3 * 2**20], [[0.8]], [[0.5]]),
     ]
     assert titles(memory.over_memory(lines))[0] == "replay is best after the last task, 60.0 %, with 3.00 MiB"
+    less_is_more = [*lines, ("memo", [2**20, 2**21], [[0.9], [0.7]], [[0.9], [0.3]])]
+    assert titles(memory.over_memory(less_is_more))[0].startswith(
+        "MEMO is best after the last task, 90.0 %, with 1."
+    )
     single = [("memo", [2**20], [[0.5, 0.6]], [[0.3, 0.4]]), ("der", [2**21], [[0.5, 0.6]], [[0.2, 0.3]])]
     assert titles(memory.over_memory(single))[0] == "MEMO is best after the last task, 35.0 %, with 1.00 MiB"
 

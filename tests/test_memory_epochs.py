@@ -11,7 +11,7 @@ from focil.figures import epochs as figures
 from focil.runs.params import Benchmark, BenchmarkError
 from focil.studies import study
 from focil.studies.memory import Memory
-from focil.studies.study import Job
+from focil.studies.study import Job, StudyError
 from focil.studies.training import Setting
 from focil.studies.verdict import Grown, curves, likeness, over_epochs, turns
 
@@ -178,6 +178,13 @@ def test_a_rate_that_diverges_is_a_trial_that_failed(benchmark, tmp_path):
     assert content["last"] == 0.0
 
 
+def test_exemplars_that_only_the_development_split_lacks_are_refused_before_anything_is_trained(tmp_path):
+    memory = {"methods": ["replay"], "points": [{"network": "convnet2", "exemplars": 1400, "anchor": "each"}]}
+    many = Benchmark(name="many", data="digits", tasks=5, memory=MEMORY | memory | {"only": {}}, device="cpu")
+    with pytest.raises(StudyError, match="1400 exemplars.*development split, which has 1302"):
+        Memory(tmp_path, many, [0]).run()
+
+
 @pytest.mark.parametrize(
     "change, said",
     [
@@ -189,6 +196,8 @@ def test_a_rate_that_diverges_is_a_trial_that_failed(benchmark, tmp_path):
         ({"rate_after": {7: 0.1}}, "rate_after names 7 epochs"),
         ({"rate_after": {3: 0}}, "greater than 0"),
         ({"rates": [0]}, "greater than 0"),
+        ({"rates": [0.1, 0.1]}, "name each once"),
+        ({"rates": [0.1000001, 0.1000002]}, "name each once"),
     ],
 )
 def test_epochs_that_cannot_be_are_refused(benchmark, change, said):

@@ -147,6 +147,8 @@ def test_a_missing_key_is_named(key):
         ({"backbone": "vgg"}, "'backbone' is 'vgg'", "'mlp'"),
         ({"name": "../up"}, "'name' is '../up'", "pattern"),
         ({"name": ""}, "'name' is ''", "pattern"),
+        ({"tasks": 1, "audit": {}}, "'tasks' is 1", "a study compares tasks"),
+        ({"tasks": 1, "online": {"exemplars": [5]}}, "'tasks' is 1", "take 2 or more"),
         ({"name": 101 * "x"}, "'name' is 'xxx", "at most 100"),
         ({"online": {"methods": ["ncm", "ncm"], "exemplars": [5]}}, "methods are ncm, ncm", "name each once"),
         ({"online": {"exemplars": [5, 5]}}, "exemplars are 5, 5", "name each once"),

@@ -1,5 +1,6 @@
 """Publishing: copies, the table, and that the documents say what the repository's own results say."""
 
+import errno
 import json
 import re
 import shutil
@@ -12,9 +13,11 @@ from torch import nn
 
 import focil
 from focil.__main__ import main
+from focil.base.files import WriteError
 from focil.evaluation.published import PUBLISHED, Published
 from focil.figures import style
 from focil.memo.table import TITLES
+from focil.reports import reference
 from focil.reports.reference import PublishError, publish, thinned
 from focil.reports.reference_tables import answerer_rows, devices, effect_rows, memory_rows, online_rows
 from focil.runs.results import ResultsError, read_results, shortened
@@ -169,6 +172,24 @@ def test_a_path_is_no_name_and_nothing_is_lost(outputs):
     assert sorted(outputs.rglob("*")) == before
 
 
+def test_a_full_disk_leaves_what_was_published(outputs, tmp_path, monkeypatch):
+    publish(outputs, tmp_path, ["small"])
+    (tmp_path / "empty").mkdir()  # nobody is disturbed by a folder without results
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with monkeypatch.context() as patch:
+        patch.setattr(reference, "_write", full)
+        with pytest.raises(WriteError, match="disk filled up"):
+            publish(outputs, tmp_path, ["small"])
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    publish(outputs, tmp_path, ["small"])
+    assert "## empty" not in (tmp_path / "README.md").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "empty", "small"]
+
+
 def test_a_study_that_cannot_be_read_leaves_what_was_published(tmp_path):
     for folder in ("study", "reference/study"):
         (tmp_path / folder).mkdir(parents=True)
@@ -240,7 +261,8 @@ def test_the_memory_page_says_what_the_studies_of_equal_memory_found():
         for name in maps
     ]
     digits, cifar100 = published["memo-digits"], published["memo-cifar100-b0-inc10-cpu"]
-    *others, freezing = tables
+    who, *others, freezing = tables
+    assert {row[0] for row in who} <= set(TITLES.values())
     assert others == [[row[1:] for row in digits], cifar100, *told]
     pairs = (f"{map_}-frozen", map_), ("memo-cifar100-b50-epochs", "memo-cifar100-b50-epochs-trained")
     for row, pair in zip(freezing, pairs, strict=True):

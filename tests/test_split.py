@@ -132,6 +132,21 @@ def test_what_cannot_be_cut_is_explained(network, last, said):
     assert said in str(caught.value) and isinstance(caught.value, FocilError)
 
 
+def test_a_block_that_stands_there_twice_is_kept_twice():
+    def shared(image_shape):
+        relu = nn.ReLU()
+        return nn.Sequential(
+            OrderedDict(a=nn.Conv2d(1, 4, 3), r1=relu, b=nn.Conv2d(4, 4, 3), r2=relu, pool=nn.Flatten())
+        )
+
+    parts = split.build(shared, (1, 8, 8), 0, "r1")
+    assert list(parts.generalized._modules) == ["a", "r1"] and list(parts.specialised._modules) == [
+        "b",
+        "r2",
+        "pool",
+    ]
+
+
 def test_the_seed_decides_the_weights_and_torch_s_own_generator_is_left_alone():
     torch.manual_seed(11)
     before = torch.random.get_rng_state()

@@ -44,6 +44,17 @@ def test_every_rule_works_on_the_same_sums(sums, monkeypatch):
     assert right(rules.low_rank(found, features), labels) < best - 0.01
 
 
+def test_params_of_a_study_and_of_a_gpu_are_understood(monkeypatch):
+    points = [{"network": "convnet2", "exemplars": 20}]
+    larger = focil.Benchmark(
+        name="larger", data="digits", tasks=5, device="cpu", memory={"points": points, "first_classes": 2}
+    )
+    assert variants.RouterVariants(larger, 0, 10**6).stream.order.shape == (5, 2)
+    if not torch.cuda.is_available():
+        with pytest.raises(focil.BenchmarkError, match="finds no GPU"):
+            variants.RouterVariants(larger.model_copy(update={"device": "cuda"}), 0, 10**6)
+
+
 def test_packing_is_the_inverse_of_unpacking(sums):
     (moments,) = sums[0].moments
     assert torch.equal(discriminant.pack(discriminant.unpack(moments)), moments)

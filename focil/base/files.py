@@ -38,6 +38,28 @@ def atomic_path(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+@contextmanager
+def exchanged_folder(target: Path) -> Iterator[Path]:
+    """Give an empty folder; at the end what lies in it under the name of `target` takes the target's place.
+
+    A failure leaves the old one as it was. Raises WriteError as `atomic_path` does.
+    """
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    old = part / f"{target.name}.old"
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if target.exists():
+            target.rename(old)
+        (part / target.name).rename(target)
+    except OSError as error:
+        raise WriteError(why_unwritten(target, error)) from error
+    finally:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def remove_parts(folder: Path) -> None:
     """Remove what a kill in the middle of a write has left in a folder. Nobody else may be writing there."""
     for path in folder.glob(".*.part"):

@@ -159,7 +159,7 @@ def _by_who(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def _unknown(others: Sequence[Published]) -> list[list[Published]]:
-    """Those that do not say what they store, see `_close`."""
+    """Those whose memory is not known, or that store no images, see `_close`."""
     return _close([entry for entry in others if not entry.stored])
 
 

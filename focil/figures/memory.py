@@ -160,12 +160,13 @@ def _memory_finding(lines: Sequence[tuple]) -> str:
             areas[method] = account.auc(*zip(*points, strict=True))
         text = ", ".join(f"{TITLES[method]} {area:.2f}" for method, area in areas.items())
         return f"Area under last accuracy over memory (AUC-L): {text}"
-    ends = {line[0]: (max(line[1]), np.mean(line[3][np.argmax(line[1])])) for line in lines}
-    best = max(ends, key=lambda method: ends[method][1])
-    return (
-        f"{TITLES[best]} is best after the last task, {100 * ends[best][1]:.1f} %, with "
-        f"{ends[best][0] / account.MIB:.2f} MiB"
+    reached, best, size = max(
+        (np.mean(values), method, nbytes)
+        for method, used, _, last in lines
+        for nbytes, values in zip(used, last, strict=True)
     )
+    where = f"with {size / account.MIB:.2f} MiB"
+    return f"{TITLES[best]} is best after the last task, {100 * reached:.1f} %, {where}"
 
 
 def _better_without(lines: Sequence[tuple], others: Mapping[str, Sequence[float]]) -> str:

@@ -19,8 +19,8 @@ COSTS = {
     "seconds": ("seconds of training\n(one core)", 1),
     "passes": ("images computed with,\nfor each of the stream", 1),
 }
-Point = Mapping[str, object]  # of `studies.online.points`
-Gap = Mapping[str, object]  # of `studies.online.differences`
+Point = Mapping[str, object]  # of `runs.online.points`
+Gap = Mapping[str, object]  # of `runs.online.differences`
 
 
 @style.styled
@@ -202,7 +202,11 @@ def _gaps_finding(gaps: Sequence[Gap], names: Mapping[str, str]) -> str:
     better = sum(certain(gap, 1) for gap in gaps)
     worse = [names[gap["run"]] for gap in gaps if certain(gap, -1)]
     beyond = (
-        "beyond the interval" if all(gap["half"] is not None for gap in gaps) else "in the seeds there are"
+        "beyond the interval"
+        if all(gap["half"] is not None for gap in gaps)
+        else "in the seeds there are"
+        if all(gap["half"] is None for gap in gaps)
+        else "beyond the interval where there is one"
     )
     text = f"Ours is better than {better} of {words.count(len(gaps), 'run')} {beyond}"
     return text + (f"; better than ours: {', '.join(worse)}" if worse else "; none is better than ours")

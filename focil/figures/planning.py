@@ -26,7 +26,7 @@ def plan(planned: Mapping) -> style.Picture:
     """ERK densities, then new, re-used and free connections by layer and task; below, trained and used shares
     task by task.
 
-    planned: as `focil.explorer.planning.plan` returns it.
+    planned: as `focil.reports.explorer.planning.plan` returns it.
     """
     capacity, densities = planned["capacity"], planned["densities"]
     layers = max(1.1, LAYER * len(densities))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from focil.base import words
 from focil.figures import parts, style
 from focil.figures.parts import percent
 
@@ -136,10 +137,10 @@ def _candidates_finding(entry: Mapping, task: int) -> str:
     others = [candidate["batches"][-1] for candidate in entry["candidates"] if candidate is not winner]
     if not others:
         return f"{choice}; there was no other candidate"
-    return (
-        f"{choice}; half of its {len(others)} rivals were gone by batch "
-        f"{sorted(others)[(len(others) - 1) // 2]}"
-    )
+    half = sorted(others)[(len(others) - 1) // 2]
+    if half == winner["batches"][-1]:
+        return f"{choice}; most of its {words.count(len(others), 'rival')} learned to the end, too"
+    return f"{choice}; half of its {len(others)} rivals were gone by batch {half}"
 
 
 def _favourite(search: Sequence[Mapping], what: str) -> str:

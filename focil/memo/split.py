@@ -154,17 +154,15 @@ def cut(whole: nn.Sequential, last_shared: str, image_shape: ImageShape) -> Spli
             "a network is cut between the blocks of an nn.Sequential, but this one is a "
             f"{type(whole).__name__}; make it a Sequential of named blocks"
         )
-    names = [name for name, _ in whole.named_children()]
+    blocks = list(whole._modules.items())  # `named_children` leaves out a module that stands there twice
+    names = [name for name, _ in blocks]
     if last_shared and last_shared not in names:
         raise BackboneError(
             f"the network cannot be cut after {last_shared!r}; its blocks, shallow to deep, are "
             f"{', '.join(names)}"
         )
     count = names.index(last_shared) + 1 if last_shared else 0
-    generalized, specialised = (
-        nn.Sequential(OrderedDict(part))
-        for part in (list(whole.named_children())[:count], list(whole.named_children())[count:])
-    )
+    generalized, specialised = (nn.Sequential(OrderedDict(part)) for part in (blocks[:count], blocks[count:]))
     if not list(specialised.parameters()):
         raise BackboneError(
             f"after {last_shared!r} no block with weights is left to specialise; name an earlier one of "

@@ -33,6 +33,7 @@ SOCKETS = "focil-kernel-"  # how folders of kernels' sockets begin; the number o
 LONGEST = 60  # characters of a folder for them: systems allow about a hundred for the name of a socket
 BAR = re.compile(r"(\d+)/\d+ \[")  # how far a bar of tqdm is
 logging.getLogger("papermill").setLevel(logging.CRITICAL)  # every error that it logs is one of ours too
+SO_FAR = "the notebook up to the error: {}"
 
 
 class ReproduceError(FocilError):
@@ -93,6 +94,12 @@ def execute_in_worker(
         try:
             given = parameters | {"out": str(folder.resolve())}
             execute(shipped("notebooks") / f"{notebook}.ipynb", folder, given, _Heard(progress))
+        except ReproduceError as error:
+            if is_shared:
+                raise
+            part = SO_FAR.format(folder.resolve() / f"{notebook}.part.ipynb")
+            gone = "its notebook is gone with the worker's folder"
+            raise ReproduceError(str(error).replace(part, gone)) from None
         except OSError as error:
             raise WriteError(why_unwritten(folder, error)) from error
         if is_shared:
@@ -152,14 +159,11 @@ def execute(template: Path, out: Path, parameters: dict, heard: Any = None) -> N
             cwd=str(Path.cwd()),  # a relative path of data is meant from where the command was given
         )
     except PapermillExecutionError as error:
-        raise ReproduceError(
-            f"{error.ename}: {error.evalue}\n(the notebook up to the error: {part})"
-        ) from None
+        raise ReproduceError(f"{error.ename}: {error.evalue}\n({SO_FAR.format(part)})") from None
     except DeadKernelError:
         raise ReproduceError(
             "the process that executed the notebook was ended from outside; most often memory ran out. Start "
-            "the same command again to go on, with fewer --threads for a study (the notebook so far: "
-            f"{part})"
+            f"the same command again to go on, with fewer --threads for a study ({SO_FAR.format(part)})"
         ) from None
     except KeyboardInterrupt:
         # The cell that was stopped would report its error, at length, when this process ends.

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from focil.base.errors import FocilError
+from focil.base.files import atomic_path, exchanged_folder
 from focil.evaluation import protocols
 from focil.evaluation.metrics import mean_interval
 from focil.evaluation.published import BY_TASKS, PUBLISHED
@@ -15,6 +16,7 @@ from focil.figures.cost import cost
 from focil.figures.order import by_tasks
 from focil.memo.table import has_budget
 from focil.reports.reference_tables import readme
+from focil.reports.reproduce import words_for_a_full_disk
 from focil.runs.results import (
     RESULT,
     memory_points,
@@ -60,18 +62,23 @@ def publish(outputs: Path, reference: Path, names: Sequence[str]) -> None:
     for name in names:
         if Path(name).name != name:  # a path would be its own target
             raise PublishError(f"{name!r} is a path; give the benchmark's name, and its folder with --out")
-        if (outputs / name / RESULT).exists() and "seeds" in read_result(outputs / name / RESULT):
-            _publish_study(outputs / name, reference / name)
-        elif results := read_results(outputs / name):
-            _publish_runs(outputs / name, reference / name, results)
-        else:
+        study = (outputs / name / RESULT).exists() and "seeds" in read_result(outputs / name / RESULT)
+        results = [] if study else read_results(outputs / name)
+        if not study and not results:
             raise PublishError(
                 f"{outputs / name} holds no finished run; start one with: python -m focil run "
                 f"params/{name}.yaml"
             )
-    _draw_by_tasks(reference)
-    _draw_by_epochs(reference)
-    (reference / "README.md").write_text(readme(reference), encoding="utf-8")
+        with exchanged_folder(reference / name) as part:
+            if study:
+                _publish_study(outputs / name, part / name)
+            else:
+                _publish_runs(outputs / name, part / name, results)
+    with words_for_a_full_disk(reference):
+        _draw_by_tasks(reference)
+        _draw_by_epochs(reference)
+    with atomic_path(reference / "README.md") as part:
+        part.write_text(readme(reference), encoding="utf-8")
 
 
 def _draw_by_tasks(reference: Path) -> None:
@@ -86,7 +93,7 @@ def _draw_by_tasks(reference: Path) -> None:
     for (data, _), by_number in published.items():
         if len(by_number) > 1:
             picture = by_tasks(curves(by_number), BY_TASKS.get(data, {}))
-            style.save(picture, reference / f"{data}-by-tasks.png")
+            style.save(picture, reference / f"{Path(data).stem}-by-tasks.png")
 
 
 def _draw_by_epochs(reference: Path) -> None:
@@ -103,7 +110,7 @@ def _draw_by_epochs(reference: Path) -> None:
     for (data, sizes), found in maps.items():
         if len(found) > 1:
             picture = epochs.winners(found)
-            style.save(picture, reference / f"{data}-in-{len(sizes)}-tasks-by-epochs.png")
+            style.save(picture, reference / f"{Path(data).stem}-in-{len(sizes)}-tasks-by-epochs.png")
 
 
 def curves(by_number: Mapping[int, list[dict]]) -> dict[str, dict[int, tuple[float, float | None]]]:
@@ -124,9 +131,8 @@ def curves(by_number: Mapping[int, list[dict]]) -> dict[str, dict[int, tuple[flo
 
 def _publish_study(study: Path, target: Path) -> None:
     """A study's numbers and pictures: one result for all seeds."""
-    result = read_result(study / RESULT)  # or what was published stays
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
+    result = read_result(study / RESULT)
+    target.mkdir()
     for reports in result.get("runs", {}).values():
         for number, report in enumerate(reports):
             pictured = len(report.get("confusion", ())) > MANY_CLASSES  # the picture of it is enough
@@ -141,9 +147,9 @@ def _publish_study(study: Path, target: Path) -> None:
 
 def _publish_runs(runs: Path, target: Path, results: list[dict]) -> None:
     """The results of a benchmark, seed by seed, and the pictures that sum them up."""
-    shutil.rmtree(target, ignore_errors=True)
     for result in results:
-        _copy_run(runs / f"seed-{result['seed']}", target / f"seed-{result['seed']}")
+        name = f"seed-{result['seed']}"
+        _copy_run(runs / name, target / name, first=result is results[0])
     accuracies = [result["accuracy"] for result in results]
     if len(results) > 1:  # one seed has no spread: the table says it all
         style.save(accuracy.summary(accuracies), target / "summary.png")
@@ -182,11 +188,11 @@ def thinned(result: Mapping, whole: bool) -> dict:
     return shortened(kept)
 
 
-def _copy_run(run: Path, target: Path) -> None:
+def _copy_run(run: Path, target: Path, first: bool) -> None:
     target.mkdir(parents=True)
-    result = thinned(read_result(run / RESULT), whole=target.name == "seed-0")
+    result = thinned(read_result(run / RESULT), whole=first)
     _write(result, target)
-    if target.name == "seed-0" and not target.parent.name.endswith("-development"):
+    if first and not target.parent.name.endswith("-development"):
         (target / "figures").mkdir()
         for name in PICTURES.get(target.parent.name, (CURVES,)):
             if (run / "figures" / name).exists():

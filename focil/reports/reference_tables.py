@@ -38,7 +38,8 @@ def readme(reference: Path) -> str:
     """The README of a folder of published results: a section for each benchmark and study."""
     pictures = [f"![{style.alt_of(path)}]({path.name})\n" for path in sorted(reference.glob("*.png"))]
     parts = [HEAD, *pictures]
-    folders = sorted(path for path in reference.iterdir() if path.is_dir())
+    found = {path.parent for path in reference.glob(f"*/{RESULT}")}
+    folders = sorted(found.union(path.parents[1] for path in reference.glob(f"*/seed-*/{RESULT}")))
     return "\n".join([*parts, *(f"## {folder.name}\n\n{section(folder)}" for folder in folders)])
 
 

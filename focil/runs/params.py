@@ -241,10 +241,8 @@ def _check_studies(benchmark: Benchmark) -> None:
             f"'audit.first_tasks' is {benchmark.audit.first_tasks}, but there are {benchmark.tasks} tasks; "
             "lower it, or leave it out for all of them"
         )
-    if benchmark.offline and benchmark.tasks < 2:
-        raise BenchmarkError(
-            f"'tasks' is {benchmark.tasks}, but a study of offline methods compares tasks; take 2 or more"
-        )
+    if benchmark.is_study and benchmark.tasks < 2:
+        raise BenchmarkError(f"'tasks' is {benchmark.tasks}, but a study compares tasks; take 2 or more")
     for point in benchmark.memory.points if benchmark.memory else ():
         if unknown := [method for method in point.methods or () if method not in benchmark.memory.methods]:
             raise BenchmarkError(

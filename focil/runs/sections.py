@@ -112,6 +112,8 @@ class MemoryOptions(OfflineSection):
             )
         if list(self.epochs) != sorted(set(self.epochs)):
             raise ValueError(f"epochs are {list(self.epochs)}; name each number once, the smallest first")
+        if len({f"{rate:g}" for rate in self.rates}) < len(self.rates):
+            raise ValueError(f"rates are {list(self.rates)}; name each once, with six digits at most")
         for key, given in (("only", self.only), ("rate_after", self.rate_after)):
             if foreign := sorted(set(given) - set(self.epochs)):
                 raise ValueError(f"{key} names {foreign[0]} epochs, which is not among epochs; add it there")

@@ -57,6 +57,15 @@ class Memory(Study):
                     "icarl answers by its exemplars, and in this budget there is none for it; raise the "
                     "budget, or leave icarl out"
                 )
+        trials = self.trials()
+        images = len(self.data.development().x_train) if trials else 0
+        for job in trials:
+            if job.what.exemplars > images:
+                raise StudyError(
+                    f"{job.what.method} may keep {job.what.exemplars} exemplars, but the rate is chosen on "
+                    f"the development split, which has {images} training images; lower the budget, or name "
+                    "no rates"
+                )
         super().run()
 
     def jobs(self) -> list[Job]:

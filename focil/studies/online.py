@@ -42,6 +42,14 @@ class OnlineStudy(Study):
         """As `Study.run`. Raises BufferError for images that cannot be stored, before anything is trained."""
         for exemplars in self.section.exemplars:
             Buffer(exemplars, self.data.num_classes, len(self.data.x_train), (1, 1, 1))
+        trials = self.trials()
+        images = len(self.data.development().x_train) if trials else 0
+        for job in trials:
+            if job.what.exemplars > images:
+                raise StudyError(
+                    f"{job.what.exemplars} stored images are more than the {images} training images of the "
+                    "development split, on which options are chosen; take fewer"
+                )
         super().run()
 
     @property

@@ -60,6 +60,8 @@ class RouterVariants:
     """Routers of at most `budget` bytes on the development split of a benchmark."""
 
     def __init__(self, benchmark: Benchmark, seed: int, budget: int):
+        benchmark.must_run_here()
+        benchmark = benchmark.model_copy(update={"memory": None})  # a larger first task is of that study only
         torch.set_num_threads(benchmark.threads)
         data = load_data(benchmark.model_copy(update={"development": True}))
         order = order_of(benchmark, data, seed)

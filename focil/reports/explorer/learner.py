@@ -1,6 +1,5 @@
 """The tab that learns while somebody watches: controls, a run in a thread, and the pages that follow it."""
 
-import threading
 from collections.abc import Callable, Iterator
 
 import ipywidgets as widgets
@@ -34,7 +33,8 @@ class Learner:
         listed = layout.with_help(self.controls)
         self.box = layout.beside([layout.row(*self.buttons.values()), *listed], [self.live, self.swept])
         # The images, and torch's own first steps, take longer than a task: they are ready before a click.
-        threading.Thread(target=_warm_up, daemon=True).start()
+        # In the worker, because two threads must not share torch's generator of random numbers.
+        self.worker.start(lambda _: _warm_up())
 
     def settings(self) -> learning.Settings:
         """What the controls say now."""

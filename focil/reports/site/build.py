@@ -2,7 +2,6 @@
 
 import io
 import re
-import secrets
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from focil.base.errors import FocilError
-from focil.base.files import WriteError, why_unwritten
+from focil.base.files import exchanged_folder
 from focil.base.places import PACKAGE, shipped
 from focil.reports.site.written import REFERENCE, Site
 from focil.runs.results import RESULT
@@ -40,23 +39,13 @@ def build(root: Path | None, outputs: Path, target: Path) -> BuiltSite:
     """
     if target.exists() and (not (target / "index.html").exists() or any(target.glob("seed-*"))):
         raise SiteError(f"{target} is there and is no site; move it away, or name another folder of outputs")
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
+    with exchanged_folder(target) as part:
         _copy(root, outputs, part / "sources")
         site = Site(part / "sources")
         for page, text in site.pages():
             (part / "sources" / page).parent.mkdir(parents=True, exist_ok=True)
             (part / "sources" / f"{page}.md").write_text(text, encoding="utf-8")
-        _run_sphinx(part)
-        if target.exists():
-            target.rename(part / "old")
-        (part / "site").rename(target)
-    except OSError as error:
-        raise WriteError(why_unwritten(target, error)) from error
-    finally:
-        if (part / "old").exists() and not target.exists():
-            (part / "old").rename(target)
-        shutil.rmtree(part, ignore_errors=True)
+        _run_sphinx(part, part / target.name)
     made = [path for path in target.rglob("*.html") if "_static" not in path.parts]
     return BuiltSite(target / "index.html", len(made), len(site.runs))
 
@@ -76,10 +65,10 @@ def _copy(root: Path | None, outputs: Path, folder: Path) -> None:
             shutil.copyfile(path, folder / near)
 
 
-def _run_sphinx(part: Path) -> None:
+def _run_sphinx(part: Path, made: Path) -> None:
     """Make the pages. Whatever Sphinx complains of, above all a link to nothing, ends the build."""
     said, source, conf = io.StringIO(), part / "sources", Path(__file__).parent
     with patch_docutils(), docutils_namespace():
-        Sphinx(source, conf, part / "site", part / "trees", "html", status=None, warning=said).build()
+        Sphinx(source, conf, made, part / "trees", "html", status=None, warning=said).build()
     if complaints := re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).strip():
         raise SiteError(f"correct this first:\n{complaints.replace(f'{source}/', '')}")
