@@ -105,6 +105,18 @@ def test_a_damaged_result_is_explained(tmp_path, content):
         results.folder(tmp_path)
 
 
+def test_a_result_that_lacks_what_a_page_shows_is_explained(ran, tmp_path):
+    whole = json.loads((ran / "mine" / "seed-0" / "result.json").read_text())
+    for lacking in ("memory_bytes", "accuracy"):
+        odd = {key: {} if key == lacking else value for key, value in whole.items()}
+        (tmp_path / "result.json").write_text(json.dumps(odd))
+        with pytest.raises(focil.FocilError, match="cannot be read|no protocol and answerer"):
+            results.compared(ran / "mine" / "seed-0", tmp_path)
+    (tmp_path / "result.json").write_text(json.dumps(whole | {"accuracy": {"sample-experts": {}}}))
+    with pytest.raises(focil.FocilError, match="cannot be read"):
+        results.folder(tmp_path)
+
+
 def test_names_from_data_are_escaped_in_pages(ran):
     run = saved.SavedRun(ran / "mine" / "seed-0")
     page = "".join(images.asked(run, index) for index in range(0, 60, 11))

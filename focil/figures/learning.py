@@ -53,7 +53,7 @@ def learned(
     width = (style.WIDTH - LEFT - 3 * GAP) / 3
     for index, protocol in enumerate(PROTOCOLS):
         place = LEFT + index * (width + GAP), ABOVE, width, HEIGHT - ABOVE - TOP
-        draw_accuracy(_place(figure, *place), rows, protocol, tasks)
+        draw_accuracy(parts.place(figure, *place), rows, protocol, tasks)
     first, middle, _ = figure.axes
     first.set_ylabel("accuracy (%)")
     means = first.lines[-2:]
@@ -144,7 +144,7 @@ def swept(points: Sequence[Mapping]) -> style.Picture:
     points: {"sparsity", "accuracy": {name: share}, "trained", "kept": bytes}, at least one, sparsity rising.
     """
     figure = Figure(figsize=(style.WIDTH, 3.6), dpi=style.DPI)
-    left, right = (_place(figure, x, 1.1, w, 1.75) for x, w in ((LEFT, 4.1), (5.35, 2.5)))
+    left, right = (parts.place(figure, x, 1.1, w, 1.75) for x, w in ((LEFT, 4.1), (5.35, 2.5)))
     kept = [1 - point["sparsity"] for point in points]
     for index, (key, label) in enumerate(LINES.items()):
         left.plot(kept, [100 * p["accuracy"][key] for p in points], label=label, **parts.look(index))
@@ -178,9 +178,9 @@ def task_colors(tasks: int) -> list:
 def _draw_layers(figure: Figure, owner: Mapping[str, np.ndarray], tasks: int) -> None:
     width = (style.WIDTH - LEFT - 1.2 - len(owner) * GAP) / len(owner)
     for number, layer in enumerate(owner.values()):
-        axis = _place(figure, LEFT + number * (width + GAP), MAPS[0], width, MAPS[1])
+        axis = parts.place(figure, LEFT + number * (width + GAP), MAPS[0], width, MAPS[1])
         draw_owners(axis, f"layer {number + 1}", layer, tasks)
-    key = _place(figure, style.WIDTH - 0.95, MAPS[0], 0.16, MAPS[1])
+    key = parts.place(figure, style.WIDTH - 0.95, MAPS[0], 0.16, MAPS[1])
     tone = ListedColormap(task_colors(tasks))
     key.imshow(np.arange(tasks)[:, None], cmap=tone, aspect="auto", extent=(0, 1, tasks, 0))
     key.set_xticks([])
@@ -220,9 +220,3 @@ def _course(points: Sequence[Mapping], key: str) -> str:
 
 def _first_to_last(values: Sequence[str]) -> str:
     return values[0] if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
-
-
-def _place(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """New axes at a place given in inches."""
-    across, up = figure.get_size_inches()
-    return figure.add_axes((left / across, bottom / up, width / across, height / up))

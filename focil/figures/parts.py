@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from focil.base import words
@@ -107,6 +108,12 @@ def label(axis: Axes, x: float, y: float, share: float, **look: object) -> None:
     Left out of the layout, which would otherwise measure hundreds of them.
     """
     axis.text(x, y, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, in_layout=False, **look)
+
+
+def place(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """New axes at a place given in inches."""
+    across, up = figure.get_size_inches()
+    return figure.add_axes((left / across, bottom / up, width / across, height / up))
 
 
 def colorbar(axis: Axes, image: AxesImage, what: str, location: str = "right") -> None:

@@ -33,12 +33,14 @@ def plan(planned: Mapping) -> style.Picture:
     below = LEGEND + AXIS
     above = below + LINES + TITLE + 2 * AXIS + SCALE
     figure = Figure(figsize=(style.WIDTH, above + layers + TITLE), dpi=style.DPI)
-    first, *heatmaps = (_place(figure, NAMES + i * (COLUMN + GAP), above, COLUMN, layers) for i in range(4))
+    first, *heatmaps = (
+        parts.place(figure, NAMES + i * (COLUMN + GAP), above, COLUMN, layers) for i in range(4)
+    )
     draw_densities(first, densities)
     for axis, part in zip(heatmaps, occupancy.PANELS, strict=True):
-        scale = _place(figure, axis.get_position().x0 * style.WIDTH, above - AXIS - SCALE, COLUMN, SCALE)
+        scale = parts.place(figure, axis.get_position().x0 * style.WIDTH, above - AXIS - SCALE, COLUMN, SCALE)
         _draw_shares(axis, scale, capacity, part)
-    lines = _place(figure, NAMES, below, style.WIDTH - NAMES - GAP, LINES)
+    lines = parts.place(figure, NAMES, below, style.WIDTH - NAMES - GAP, LINES)
     occupancy.draw_trainable(lines, capacity)
     lines.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2)
     return style.Picture(figure, _alt(planned, parts.title_of(lines)))
@@ -70,12 +72,6 @@ def _draw_shares(axis: Axes, scale: Axes, capacity: occupancy.Capacity, part: st
     parts.task_axis(axis, len(capacity), "", at_most=5)
     name = occupancy.PANELS[part].split(",")[0].removesuffix(" after the task")
     parts.title(axis, f"{name}, by task:\n{parts.spread(values)}", width=40)
-
-
-def _place(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """New axes at a place given in inches."""
-    across, up = figure.get_size_inches()
-    return figure.add_axes((left / across, bottom / up, width / across, height / up))
 
 
 def _alt(planned: Mapping, finding: str) -> str:

@@ -16,7 +16,7 @@ from focil.reports.export import NETWORK, differing
 from focil.runs.checkpoint import RunError
 from focil.runs.params import Benchmark
 from focil.runs.params_files import FOCIL
-from focil.runs.results import answerer_bytes
+from focil.runs.results import RESULT, answerer_bytes, meant_as_result
 from focil.studies.audit.shortcuts import DESCRIBED, ordered
 from focil.studies.tables import in_lines
 
@@ -37,9 +37,14 @@ def folder(path: Path) -> str:
     """The page of a folder of results: of a run its accuracy under each protocol and FOCIL's experts, of a
     study its numbers and pictures.
 
-    Raises RunError for a result that cannot be read.
+    Raises RunError or ResultsError for a result that cannot be read.
     """
     result = read(path)
+    with meant_as_result(path / RESULT):
+        return _page(path, result)
+
+
+def _page(path: Path, result: dict) -> str:
     benchmark = Benchmark.recorded(result["benchmark"])
     head = pieces.heading(benchmark.name)
     if benchmark.notebook == "audit":
@@ -60,13 +65,14 @@ def folder(path: Path) -> str:
 def compared(one: Path, other: Path) -> str:
     """Two runs side by side: accuracies that answer the same question, and the bytes that each answer needs.
 
-    Raises RunError where one of them cannot be read, or is a study.
+    Raises RunError or ResultsError where one of them cannot be read, or is a study.
     """
     results = [read(path) for path in (one, other)]
     if any(Benchmark.recorded(result["benchmark"]).is_study for result in results):
         raise RunError("Two runs can be compared here, not a study; choose two entries with a seed.")
     names = [f"{path.parent.name}, {path.name.replace('-', ' ')}" for path in (one, other)]
-    pairs = list(pairs_of(*results))
+    with meant_as_result(one.parent):
+        pairs = list(pairs_of(*results))
     if not pairs:
         raise RunError(f"{names[0]} and {names[1]} have no protocol and answerer in common.")
     unlike = ", ".join(differing(*results))
