@@ -181,7 +181,7 @@ def test_a_rate_that_diverges_is_a_trial_that_failed(benchmark, tmp_path):
 def test_exemplars_that_only_the_development_split_lacks_are_refused_before_anything_is_trained(tmp_path):
     memory = {"methods": ["replay"], "points": [{"network": "convnet2", "exemplars": 1400, "anchor": "each"}]}
     many = Benchmark(name="many", data="digits", tasks=5, memory=MEMORY | memory | {"only": {}}, device="cpu")
-    with pytest.raises(StudyError, match="1400 exemplars.*development split, which has 1302"):
+    with pytest.raises(StudyError, match="1400 images.*development split, which has 1302"):
         Memory(tmp_path, many, [0]).run()
 
 

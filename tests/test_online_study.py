@@ -213,6 +213,13 @@ def test_options_are_chosen_on_training_images_alone(separated, tmp_path):
     assert found[0]["sample"] == found[1]["sample"] > 0.3
 
 
+def test_images_that_only_the_development_split_lacks_are_refused_before_anything_is_trained(tmp_path):
+    online = {"methods": ["er"], "exemplars": [1400]}
+    many = Benchmark(name="many", data="digits", tasks=5, online=online, device="cpu")
+    with pytest.raises(StudyError, match="er would store 1400 images.*which has 1302"):
+        OnlineStudy(tmp_path, many, [0]).run()
+
+
 def test_what_was_best_is_what_is_run(finished):
     study, result = finished
     for method, options in result["chosen"].items():

@@ -18,11 +18,12 @@ from focil.runs.results import shortened
 from focil.runs.sections import Point
 from focil.runs.sources import order_of, sizes_of
 from focil.studies import training
-from focil.studies.study import Job, Study, StudyError
+from focil.studies.study import Job, StudyError
 from focil.studies.training import Setting
+from focil.studies.tuned import TunedStudy
 
 
-class Memory(Study):
+class Memory(TunedStudy):
     """`settings` says who has what, by method, point and number of epochs; `finish` reads all of it together.
 
     Where a rate is chosen, `trials` come first, and `finals` are known once all of them have ended.
@@ -46,7 +47,7 @@ class Memory(Study):
         }
 
     def run(self) -> None:
-        """As `Study.run`.
+        """As `TunedStudy.run`.
 
         Raises ExemplarError or StudyError for exemplars that cannot be kept, before anything is trained.
         """
@@ -57,23 +58,7 @@ class Memory(Study):
                     "icarl answers by its exemplars, and in this budget there is none for it; raise the "
                     "budget, or leave icarl out"
                 )
-        trials = self.trials()
-        images = len(self.data.development().x_train) if trials else 0
-        for job in trials:
-            if job.what.exemplars > images:
-                raise StudyError(
-                    f"{job.what.method} may keep {job.what.exemplars} exemplars, but the rate is chosen on "
-                    f"the development split, which has {images} training images; lower the budget, or name "
-                    "no rates"
-                )
         super().run()
-
-    def jobs(self) -> list[Job]:
-        """The trials, and once all have ended also what counts."""
-        trials = self.trials()
-        if any(self.read(job) is None for job in trials):
-            return trials
-        return trials + self.finals()
 
     def trials(self) -> list[Job]:
         """One for each rate and each method that has a budget, at the first point, with the first seed."""

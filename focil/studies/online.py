@@ -16,7 +16,8 @@ from focil.runs.params_files import FOCIL, changed_by
 from focil.runs.results import shortened
 from focil.search import DivergedError
 from focil.studies.one_pass import Pass
-from focil.studies.study import Checkpoint, Job, Study, StudyError
+from focil.studies.study import Checkpoint, Job, StudyError
+from focil.studies.tuned import TunedStudy
 
 
 class Setting(NamedTuple):
@@ -32,37 +33,25 @@ class Setting(NamedTuple):
     tuning: bool = False
 
 
-class OnlineStudy(Study):
+class OnlineStudy(TunedStudy):
     """`trials` are the jobs that choose options, `finals` those that count; these are known once all of the
     others have ended."""
 
     unit = "image"
 
     def run(self) -> None:
-        """As `Study.run`. Raises BufferError for images that cannot be stored, before anything is trained."""
+        """As `TunedStudy.run`.
+
+        Raises BufferError for images that cannot be stored, before anything is trained.
+        """
         for exemplars in self.section.exemplars:
             Buffer(exemplars, self.data.num_classes, len(self.data.x_train), (1, 1, 1))
-        trials = self.trials()
-        images = len(self.data.development().x_train) if trials else 0
-        for job in trials:
-            if job.what.exemplars > images:
-                raise StudyError(
-                    f"{job.what.exemplars} stored images are more than the {images} training images of the "
-                    "development split, on which options are chosen; take fewer"
-                )
         super().run()
 
     @property
     def section(self) -> Any:
         """What the params file says under `online:`."""
         return self.benchmark.online
-
-    def jobs(self) -> list[Job]:
-        """The trials, and once all have ended also what counts."""
-        trials = self.trials()
-        if any(self.read(job) is None for job in trials):
-            return trials
-        return trials + self.finals()
 
     def trials(self) -> list[Job]:
         """One for each combination of a method's choices and each tuning seed, at the middle one of the
