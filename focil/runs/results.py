@@ -65,7 +65,7 @@ def read_results(folder: Path) -> list[dict]:
 def _must_be_alike(folder: Path, results: list[dict]) -> None:
     """Raise ResultsError where seeds had different settings or data: their mean would be of nothing."""
     settings = [
-        flattened(result["benchmark"]) | {"data": result.get("provenance", {}).get("data")}
+        flattened(result["benchmark"]) | {"data": result.get("provenance", {}).get("data", {}).get("sha256")}
         for result in results
     ]
     for result, mine in zip(results[1:], settings[1:], strict=True):
