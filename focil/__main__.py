@@ -41,6 +41,7 @@ def _run(parsed: argparse.Namespace) -> None:
         Wish,
         reproduce,
     )
+    from focil.runs.results import RESULT
     from focil.studies.tables import in_lines
 
     wish = Wish(
@@ -59,7 +60,9 @@ def _run(parsed: argparse.Namespace) -> None:
     with Shared() as shared:
         for params in parsed.params:
             folder = reproduce(params, parsed.out, wish, shared if len(parsed.params) > 1 else None)
-            print(f"{folder.name}: accuracy, mean +- 95 % interval over seeds")
+            is_study = (folder / RESULT).exists()  # it has several measures
+            what = "accuracy" if is_study else "final average accuracy"
+            print(f"{folder.name}: {what}, mean +- 95 % interval over seeds")
             print(in_lines(folder, parsed.seed), flush=True)
 
 
