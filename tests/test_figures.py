@@ -1003,7 +1003,7 @@ def test_where_methods_have_other_budgets_the_best_is_named_with_its_own():
     assert titles(memory.over_memory(lines))[0] == "replay is best after the last task, 60.0 %, with 3.00 MiB"
     less_is_more = [*lines, ("memo", [2**20, 2**21], [[0.9], [0.7]], [[0.9], [0.3]])]
     assert titles(memory.over_memory(less_is_more))[0].startswith(
-        "MEMO is best after the last task, 90.0 %, with 1."
+        "MEMO is best after the last task, 90.0 %, with 1.00 MiB"
     )
     single = [("memo", [2**20], [[0.5, 0.6]], [[0.3, 0.4]]), ("der", [2**21], [[0.5, 0.6]], [[0.2, 0.3]])]
     assert titles(memory.over_memory(single))[0] == "MEMO is best after the last task, 35.0 %, with 1.00 MiB"

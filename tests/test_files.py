@@ -100,12 +100,11 @@ def test_two_writers_of_one_file_do_not_meet(target):
 def test_only_what_a_kill_left_of_a_write_is_removed(target):
     with atomic_path(target) as part:
         part.write_text("half")
-        left = part.with_name(part.name)
         others = [target.with_name(name) for name in (".note.part", "memory.part.ipynb", ".result.json")]
         for path in others:
             path.write_text("mine")
         remove_parts(target.parent)
-        assert not left.exists()
+        assert not part.exists()
         part.write_text("whole")
     assert all(path.exists() for path in (target, *others)) and len(names(target.parent)) == 4
 

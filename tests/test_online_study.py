@@ -429,3 +429,8 @@ def test_the_differences_title_names_what_is_better_than_ours():
     ]
     picture = figures.less_ours(gaps, {"a": "A", "b": "B", "c": "C"})
     assert picture.alt.startswith("Ours is better than 1 of 3 runs beyond the interval; better than ours: B")
+    names = {"a": "A", "b": "B", "c": "C"}
+    some = figures.less_ours([*gaps[:2], gaps[2] | {"half": None}], names)
+    assert some.alt.startswith("Ours is better than 2 of 3 runs beyond the interval where there is one; ")
+    none = figures.less_ours([gap | {"half": None} for gap in gaps], names)
+    assert none.alt.startswith("Ours is better than 2 of 3 runs in the seeds there are; better than ours: B")

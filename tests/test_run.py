@@ -272,9 +272,8 @@ def test_data_that_is_handed_over_is_not_split_again(tmp_path, data):
         focil.run(small_benchmark(split="sha256"), out=tmp_path, data=data)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
 def test_a_run_of_a_gpu_is_not_called_damaged_where_there_is_none(tmp_path, data):
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
     step(Run(tmp_path, small_benchmark(), data=data), 1)
     state = torch.load(tmp_path / "experts.pt", weights_only=True)
     state["benchmark"]["device"] = "cuda"

@@ -140,11 +140,8 @@ def test_a_block_that_stands_there_twice_is_kept_twice():
         )
 
     parts = split.build(shared, (1, 8, 8), 0, "r1")
-    assert list(parts.generalized._modules) == ["a", "r1"] and list(parts.specialised._modules) == [
-        "b",
-        "r2",
-        "pool",
-    ]
+    found = list(parts.generalized._modules), list(parts.specialised._modules)
+    assert found == (["a", "r1"], ["b", "r2", "pool"])
 
 
 def test_the_seed_decides_the_weights_and_torch_s_own_generator_is_left_alone():

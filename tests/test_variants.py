@@ -44,7 +44,7 @@ def test_every_rule_works_on_the_same_sums(sums, monkeypatch):
     assert right(rules.low_rank(found, features), labels) < best - 0.01
 
 
-def test_params_of_a_study_and_of_a_gpu_are_understood(monkeypatch):
+def test_params_of_a_study_and_of_a_gpu_are_understood():
     points = [{"network": "convnet2", "exemplars": 20}]
     larger = focil.Benchmark(
         name="larger", data="digits", tasks=5, device="cpu", memory={"points": points, "first_classes": 2}

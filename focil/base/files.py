@@ -20,6 +20,15 @@ class WriteError(FocilError):
 
 
 @contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Inside, a write to `path`, or below it, that fails becomes a WriteError."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(why_unwritten(path, error)) from error
+
+
+@contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` at the end, remove it on any error or
     interruption.
@@ -29,10 +38,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     # The random part keeps two processes that write the same file out of each other's way.
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        raise WriteError(why_unwritten(path, error)) from error
+        with explained(path):
+            yield part
+            os.replace(part, path)
     finally:
         with suppress(OSError):  # what can be said of the failure was said above
             part.unlink(missing_ok=True)
@@ -47,13 +55,12 @@ def exchanged_folder(target: Path) -> Iterator[Path]:
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     old = part / f"{target.name}.old"
     try:
-        part.mkdir(parents=True)
-        yield part
-        if target.exists():
-            target.rename(old)
-        (part / target.name).rename(target)
-    except OSError as error:
-        raise WriteError(why_unwritten(target, error)) from error
+        with explained(target):
+            part.mkdir(parents=True)
+            yield part
+            if target.exists():
+                target.rename(old)
+            (part / target.name).rename(target)
     finally:
         if old.exists() and not target.exists():
             old.rename(target)

@@ -201,13 +201,10 @@ def _gaps_finding(gaps: Sequence[Gap], names: Mapping[str, str]) -> str:
 
     better = sum(certain(gap, 1) for gap in gaps)
     worse = [names[gap["run"]] for gap in gaps if certain(gap, -1)]
-    beyond = (
-        "beyond the interval"
-        if all(gap["half"] is not None for gap in gaps)
-        else "in the seeds there are"
-        if all(gap["half"] is None for gap in gaps)
-        else "beyond the interval where there is one"
-    )
+    known = [gap["half"] is not None for gap in gaps]
+    beyond = "beyond the interval" if any(known) else "in the seeds there are"
+    if any(known) and not all(known):
+        beyond += " where there is one"
     text = f"Ours is better than {better} of {words.count(len(gaps), 'run')} {beyond}"
     return text + (f"; better than ours: {', '.join(worse)}" if worse else "; none is better than ours")
 

@@ -179,9 +179,8 @@ class Online(OneHead):
         """Raise DivergedError where the loss, or what it is computed from, is not finite any more."""
         if not torch.isfinite(numbers).all():
             raise DivergedError(
-                f"{self.title} diverged in task {self.done}: its loss or its weights are "
-                f"not finite; lower online.lr (it is "
-                f"{self.options.lr:g})"
+                f"{self.title} diverged in task {self.done}: its loss or its weights are not "
+                f"finite; lower online.lr (it is {self.options.lr:g})"
             )
 
     def _descend(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:

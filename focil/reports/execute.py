@@ -21,7 +21,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
 from focil.base.errors import FocilError
-from focil.base.files import WriteError, atomic_path, why_unwritten
+from focil.base.files import atomic_path, explained
 from focil.base.places import shipped
 from focil.base.progress import without_finished
 from focil.engine import worker
@@ -93,15 +93,14 @@ def execute_in_worker(
             _must_have_same_data(parameters["config"], checksum)
         try:
             given = parameters | {"out": str(folder.resolve())}
-            execute(shipped("notebooks") / f"{notebook}.ipynb", folder, given, _Heard(progress))
+            with explained(folder):
+                execute(shipped("notebooks") / f"{notebook}.ipynb", folder, given, _Heard(progress))
         except ReproduceError as error:
             if is_shared:
                 raise
             part = SO_FAR.format(folder.resolve() / f"{notebook}.part.ipynb")
             gone = "its notebook is gone with the worker's folder"
             raise ReproduceError(str(error).replace(part, gone)) from None
-        except OSError as error:
-            raise WriteError(why_unwritten(folder, error)) from error
         if is_shared:
             return {}
         files = [path for path in folder.rglob("*") if path.is_file()]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from focil.base.errors import FocilError
-from focil.base.files import atomic_path, exchanged_folder
+from focil.base.files import atomic_path, exchanged_folder, explained
 from focil.evaluation import protocols
 from focil.evaluation.metrics import mean_interval
 from focil.evaluation.published import BY_TASKS, PUBLISHED
@@ -16,7 +16,6 @@ from focil.figures.cost import cost
 from focil.figures.order import by_tasks
 from focil.memo.table import has_budget
 from focil.reports.reference_tables import readme
-from focil.reports.reproduce import words_for_a_full_disk
 from focil.runs.results import (
     RESULT,
     memory_points,
@@ -74,7 +73,7 @@ def publish(outputs: Path, reference: Path, names: Sequence[str]) -> None:
                 _publish_study(outputs / name, part / name)
             else:
                 _publish_runs(outputs / name, part / name, results)
-    with words_for_a_full_disk(reference):
+    with explained(reference):
         _draw_by_tasks(reference)
         _draw_by_epochs(reference)
     with atomic_path(reference / "README.md") as part:

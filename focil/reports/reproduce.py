@@ -4,13 +4,13 @@ Outputs/NAME/seed-K/ with notebook, HTML, figures and result.json.
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from focil.base.files import WriteError, atomic_path, why_unwritten
+from focil.base.files import atomic_path, explained
 from focil.base.locks import FolderError, locked, usable
 from focil.base.places import shipped
 from focil.engine import cluster, worker
@@ -74,7 +74,7 @@ def reproduce(params: str | Path, outputs: Path, wish: Wish, shared: Shared | No
         if missing and shared and benchmark.device == "cpu" and cluster.address() is None:
             shared.have(workers)
         if benchmark.is_study and missing:
-            with words_for_a_full_disk(folder):
+            with explained(folder):
                 execute(_template(benchmark), folder, _parameters(benchmark, folder, jobs[folder]))
         elif missing:
             _run(benchmark, missing, workers)
@@ -99,7 +99,7 @@ def _shared_out(benchmark: Benchmark, wish: Wish) -> tuple[Benchmark, int]:
 
 def _is_missing(benchmark: Benchmark, out: Path, which: dict, fresh: bool) -> bool:
     if fresh and out.exists():
-        with locked(out, "run"), words_for_a_full_disk(out):  # of a run from Python, too
+        with locked(out, "run"), explained(out):  # a run from Python holds this lock
             shutil.rmtree(out)
     if is_complete(out, benchmark, which):
         print(f"{out}: complete, nothing to do (--fresh runs it again)", flush=True)
@@ -113,7 +113,7 @@ def _run(benchmark: Benchmark, missing: dict[Path, dict], workers: int) -> None:
     with ExitStack() as stack:
         trainings, folders = [], {}
         for out, which in missing.items():
-            with words_for_a_full_disk(out):
+            with explained(out):
                 seen = stack.enter_context(worker.shared(out))
             given = benchmark.notebook, seen, _parameters(benchmark, out, which), data.checksum
             name = f"{benchmark.name}, seed {which['seed']}"
@@ -144,15 +144,6 @@ def _template(benchmark: Benchmark) -> Path:
 
 def _parameters(benchmark: Benchmark, out: Path, which: dict) -> dict:
     return {"config": benchmark.model_dump(mode="json"), "out": str(out.resolve())} | which
-
-
-@contextmanager
-def words_for_a_full_disk(out: Path) -> Iterator[None]:
-    """Inside, a write that fails becomes a WriteError."""
-    try:
-        yield
-    except OSError as error:
-        raise WriteError(why_unwritten(out, error)) from error
 
 
 def benchmark_of(params: Path, wish: Wish) -> Benchmark:

@@ -26,7 +26,7 @@ from focil.studies.tuned import TunedStudy
 class Memory(TunedStudy):
     """`settings` says who has what, by method, point and number of epochs; `finish` reads all of it together.
 
-    Where a rate is chosen, `trials` come first, and `finals` are known once all of them have ended.
+    Where `rates` are named, trials choose one for all methods.
     """
 
     unit = "image"

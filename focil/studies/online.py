@@ -34,8 +34,7 @@ class Setting(NamedTuple):
 
 
 class OnlineStudy(TunedStudy):
-    """`trials` are the jobs that choose options, `finals` those that count; these are known once all of the
-    others have ended."""
+    """Online methods on one stream, each with the options that were best in its trials."""
 
     unit = "image"
 
