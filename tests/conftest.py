@@ -18,6 +18,9 @@ from focil.engine.worker import Progress
 from focil.reports.bench.browser import BrowserError, chromium
 from focil.studies.study import Job, Study
 
+# Tests run side by side, one a core, and so does what they start: threads that share a core wait for it.
+os.environ.setdefault("FOCIL_CORES", "1")
+
 CLASS_NAMES = ["<b>bold</b>", "$x^2$ & co", '"quoted"', "lamp", "ray", "sea"]
 
 

@@ -33,7 +33,7 @@ def test_routers_are_timed_by_size(capsys):
 
 
 def test_an_offline_epoch_is_compared_with_its_bare_passes(capsys):
-    timings.epochs("float32", images=256)
+    timings.epochs("float32", images=128)
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["bare", "one"]
 
 

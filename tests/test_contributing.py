@@ -17,43 +17,54 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("number", "name", "room", "others", "title"),
-    [
-        (0, "balanced", "memo", {"replay"}, "balanced replay"),
-        (1, "separated", "online", {"er"}, "separated softmax"),
-    ],
+EXAMPLES = (
+    ("balanced", "memo", {"replay"}, "balanced replay"),
+    ("separated", "online", {"er"}, "separated softmax"),
 )
-def test_a_worked_example_adds_a_method_that_runs_and_passes_its_test(
-    number, name, room, others, title, tmp_path
-):
-    method, table, test = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)[3 * number : 3 * number + 3]
-    params = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)[number]
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory):
+    """A copy of the repository in which both examples were followed and run, by one command."""
+    root = tmp_path_factory.mktemp("followed")
     for folder in ("focil", "notebooks", "params"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "tests").mkdir()
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "tests").mkdir()
     for path in (ROOT / "tests").glob("*.py"):
         if not path.name.startswith("test_"):
-            shutil.copy2(path, tmp_path / "tests")
-    (tmp_path / "focil" / room / f"{name}.py").write_text(method)
-    path = tmp_path / "focil" / room / "table.py"
-    after = 'ONLINE = "focil"' if room == "memo" else "TITLES = "
-    path.write_text(path.read_text().replace(after, f"{table}\n{after}", 1))
-    quick = params.replace("epochs: 10", "epochs: 2")  # that it runs is asked here, not how well
-    (tmp_path / "params" / f"{name}-digits.yaml").write_text(quick)
-    (tmp_path / "tests" / f"test_{name}.py").write_text(test)
+            shutil.copy2(path, root / "tests")
+    code = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    params = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    for number, (name, room, _, _) in enumerate(EXAMPLES):
+        method, table, test = code[3 * number : 3 * number + 3]
+        (root / "focil" / room / f"{name}.py").write_text(method)
+        path = root / "focil" / room / "table.py"
+        after = 'ONLINE = "focil"' if room == "memo" else "TITLES = "
+        path.write_text(path.read_text().replace(after, f"{table}\n{after}", 1))
+        quick = params[number].replace("epochs: 10", "epochs: 2")  # that it runs is asked here, not how well
+        (root / "params" / f"{name}-digits.yaml").write_text(quick)
+        (root / "tests" / f"test_{name}.py").write_text(test)
+    succeed(root, "focil", "run", *(f"params/{name}-digits.yaml" for name, *_ in EXAMPLES), "--threads", "1")
+    return root
 
-    for command in (
-        ["focil", "run", f"params/{name}-digits.yaml", "--threads", "1"],
-        ["pytest", "-q", "-p", "no:cacheprovider", f"tests/test_{name}.py"],
-    ):
-        options = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(tmp_path)}, "check": False}
-        done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, **options)
-        assert done.returncode == 0, done.stdout + done.stderr
-    (result,) = (tmp_path / "outputs" / f"{name}-digits").glob("result.json")
+
+def succeed(root, *command):
+    """Run a module's command in the copy."""
+    options = {"cwd": root, "env": os.environ | {"PYTHONPATH": str(root)}, "check": False}
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("name", "others", "title"), [(name, *rest) for name, _, *rest in EXAMPLES])
+def test_a_worked_example_adds_a_method_that_runs(name, others, title, followed):
+    (result,) = (followed / "outputs" / f"{name}-digits").glob("result.json")
     assert {run.split("-")[0] for run in json.loads(result.read_text())["runs"]} == {name} | others
     (page,) = result.parent.glob("*.html")
     assert title in page.read_text()
+
+
+def test_the_tests_of_the_worked_examples_pass(followed):
+    succeed(followed, "pytest", "-q", "-p", "no:cacheprovider", "tests")
 
 
 def test_the_files_it_names_are_there():

@@ -1,4 +1,7 @@
-"""Trainings for tests of the engine, in a module that workers can import."""
+"""Trainings for tests of the engine, in a module that workers can import.
+
+Torch, which takes seconds, is imported by the one that needs it.
+"""
 
 import gc
 import os
@@ -7,8 +10,6 @@ import subprocess
 import time
 import weakref
 from pathlib import Path
-
-import torch
 
 from focil.base.errors import FocilError
 
@@ -55,6 +56,8 @@ def long(folder, progress):
 def faults(progress):
     """Pages that the system hands out while a tensor of 40 MB is made ten times, when it was made before."""
     import resource  # not on Windows
+
+    import torch
 
     def pages():
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
