@@ -13,6 +13,7 @@ from test_datasets import complaint
 from torchvision.transforms import CenterCrop, Compose, Resize
 
 from focil import Benchmark, BenchmarkError, read_params
+from focil.base.progress import VARIABLE
 from focil.data import image_folder
 from focil.data.datasets import NAMES, load
 from focil.runs.run import Run
@@ -310,6 +311,13 @@ def test_a_folder_that_cannot_be_listed_is_explained(read, monkeypatch):
 
     monkeypatch.setattr(Path, "iterdir", fail)
     complaint(lambda: read(layout()), "train cannot be listed", "Permission denied")
+
+
+@pytest.mark.parametrize("voice", ["file", "quiet"])
+def test_decoding_shows_a_bar_unless_it_must_be_quiet(voice, read, monkeypatch, capsys):
+    monkeypatch.setenv(VARIABLE, voice)
+    read(layout())
+    assert ("decoding pets" in capsys.readouterr().err) == (voice == "file")
 
 
 def test_images_that_do_not_fit_into_memory_are_refused_before_decoding(read, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 
 import focil
 from focil.masks import FREE
-from focil.reports.explorer import learning, moments
+from focil.reports.explorer import learner, learning, moments
 from focil.reports.explorer.learner import Learner
 from focil.reports.explorer.worker import Stopped, Worker
 
@@ -97,6 +97,22 @@ def tab():
     made = Learner()
     yield made
     made.worker.stop()
+
+
+def test_what_warms_up_has_ended_before_a_click_is_answered(monkeypatch):
+    go_on, said = threading.Event(), []
+
+    def warm_up():
+        go_on.wait(PATIENCE)
+        said.append("warm")
+
+    monkeypatch.setattr(learner, "_warm_up", warm_up)
+    monkeypatch.setattr(learning, "learn", lambda *_: said.append("learns") or iter(()))
+    tab = Learner()
+    threading.Timer(0.2, go_on.set).start()
+    tab.buttons["Learn"].click()
+    tab.worker.wait()
+    assert said == ["warm", "learns"]
 
 
 def test_the_tab_learns_and_a_moved_control_begins_anew(tab):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -298,21 +299,28 @@ def test_scores_that_were_altered_are_no_results(copied, kind):
 # Folders (rows 1, 7 and 8)
 
 
-def test_a_folder_in_use_names_the_process(tmp_path):
+@contextmanager
+def used(folder):
+    """A folder in which another process runs, whose number is given."""
     code = (
         "import sys, time; from pathlib import Path; from focil.base.locks import lock\n"
         "held = lock(Path(sys.argv[1]), 'run'); print('held', flush=True); time.sleep(60)"
     )
-    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    other = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(locks.FolderError, match=f"number {other.pid}") as caught:
-            locks.lock(tmp_path, "run", patience=0.2)
-        one_paragraph(caught.value)
+        yield other.pid
     finally:
         other.kill()
         other.wait()
         other.stdout.close()
+
+
+def test_a_folder_in_use_names_the_process(tmp_path):
+    with used(tmp_path) as number:
+        with pytest.raises(locks.FolderError, match=f"number {number}") as caught:
+            locks.lock(tmp_path, "run", patience=0.2)
+        one_paragraph(caught.value)
     locks.lock(tmp_path, "run", patience=5).release()  # a process that was killed holds nothing
     assert list(tmp_path.iterdir()) == []
 
@@ -330,6 +338,17 @@ def test_what_lies_in_the_way_of_a_run_folder_is_named(tmp_path, capsys, kind):
     error = capsys.readouterr().err
     assert "choose another" in error and "Traceback" not in error
     assert kind == "dangling" or "is a file" in error
+
+
+def test_fresh_deletes_nothing_under_a_run(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "outputs" / "digits-5" / "seed-0"
+    out.mkdir(parents=True)
+    (out / "experts.pt").write_text("half of it")
+    monkeypatch.setattr(locks.lock, "__defaults__", (0.2,))
+    with used(out) as number:
+        assert main(["run", "digits-5", "--out", str(tmp_path / "outputs"), "--fresh"]) == 1
+    assert f"number {number}" in capsys.readouterr().err
+    assert (out / "experts.pt").read_text() == "half of it"
 
 
 def test_fresh_does_not_follow_a_link(tmp_path, capsys):

@@ -17,9 +17,12 @@ import pytest
 import focil
 from focil.__main__ import main
 from focil.base.places import shipped
-from focil.reports.execute import ReproduceError, execute
+from focil.engine.worker import Progress
+from focil.reports import execute as execution
+from focil.reports.execute import SO_FAR, ReproduceError, execute
 from focil.reports.reproduce import is_complete
 from focil.runs.online import answered
+from focil.runs.sources import load_data
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = shipped("notebooks")
@@ -159,6 +162,18 @@ def test_a_failed_run_is_kept_beside_and_explained(tmp_path):
         config = focil.Benchmark(name="x", data="digits", tasks=5).model_dump(mode="json")
         execute(TEMPLATE, tmp_path / "out", {"config": config, "out": str(tmp_path / "file" / "run")})
     assert [path.name for path in (tmp_path / "out").iterdir()] == [NOTEBOOK.replace(".ipynb", ".part.ipynb")]
+
+
+def test_a_notebook_that_is_gone_with_its_worker_is_not_named(tmp_path, monkeypatch):
+    def fails(template, folder, *_):
+        raise ReproduceError(f"ValueError: bad\n({SO_FAR.format(folder.resolve() / 'benchmark.part.ipynb')})")
+
+    monkeypatch.setattr(execution, "execute", fails)
+    benchmark = focil.Benchmark(name="x", data="digits", tasks=5)
+    given = {"config": benchmark.model_dump(mode="json"), "out": "elsewhere"}, load_data(benchmark).checksum
+    with pytest.raises(ReproduceError) as caught:
+        execution.execute_in_worker("benchmark", (tmp_path / "unseen", "token"), *given, Progress())
+    assert str(caught.value) == "ValueError: bad\n(its notebook is gone with the worker's folder)"
 
 
 def test_a_misspelt_parameter_is_refused_before_anything_runs(tmp_path):
