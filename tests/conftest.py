@@ -18,7 +18,7 @@ from focil.engine.worker import Progress
 from focil.reports.bench.browser import BrowserError, chromium
 from focil.studies.study import Job, Study
 
-# Tests run side by side, one a core, and so does what they start: threads that share a core wait for it.
+# A test, and what it starts, takes one core: the other ones have tests of their own.
 os.environ.setdefault("FOCIL_CORES", "1")
 
 CLASS_NAMES = ["<b>bold</b>", "$x^2$ & co", '"quoted"', "lamp", "ray", "sea"]

@@ -15,8 +15,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-
-
 EXAMPLES = (
     ("balanced", "memo", {"replay"}, "balanced replay"),
     ("separated", "online", {"er"}, "separated softmax"),

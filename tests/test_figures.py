@@ -334,7 +334,7 @@ def swept(sparsity, level):
     }
 
 
-def every_picture(tasks, depth):
+def pictures_of(tasks, depth):
     """All that show something of each task."""
     images = [10] * tasks
     yield occupancy.heatmap(capacity(tasks, depth))
@@ -392,7 +392,8 @@ def touch(boxes):
 
 @pytest.mark.parametrize("tasks", [*SIZES, None])
 def test_every_picture_is_labelled_small_and_readable(tasks):
-    for picture in every_picture(tasks, depth=2 if tasks == 5 else 20) if tasks else the_others():
+    pictures = pictures_of(tasks, depth=2 if tasks == 5 else 20) if tasks else the_others()
+    for picture in pictures:
         assert len(style.png(picture)) < 150_000
         assert picture.alt.startswith(titles(picture)[0])
         assert picture.alt.endswith(".") and "\n" not in picture.alt
@@ -1261,7 +1262,7 @@ def test_show_keeps_the_alternative_text(monkeypatch):
 
 def test_drawing_leaves_the_reader_s_own_style_alone():
     before = dict(matplotlib.rcParams)
-    list(chain(every_picture(2, 2), the_others()))
+    list(chain(pictures_of(2, 2), the_others()))
     assert dict(matplotlib.rcParams) == before
 
 

@@ -344,7 +344,7 @@ def test_fresh_deletes_nothing_under_a_run(tmp_path, capsys, monkeypatch):
     out = tmp_path / "outputs" / "digits-5" / "seed-0"
     out.mkdir(parents=True)
     (out / "experts.pt").write_text("half of it")
-    monkeypatch.setattr(locks.lock, "__defaults__", (0.2,))
+    monkeypatch.setattr(locks.lock, "__defaults__", (0.2,))  # seconds of patience, not ten
     with used(out) as number:
         assert main(["run", "digits-5", "--out", str(tmp_path / "outputs"), "--fresh"]) == 1
     assert f"number {number}" in capsys.readouterr().err

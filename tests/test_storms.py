@@ -117,7 +117,7 @@ def test_params_of_one_command_share_workers_that_leave_without_a_word(alone, tm
     points = [{"network": "convnet2", "exemplars": 50, "anchor": "each"}]
     offline = {"methods": ["replay"], "points": points, "training": {"epochs": 1}}
     study = CONFIG | {"name": "study", "threads": 2, "memory": offline}  # its optimiser loads such a package
-    command = [*RUN, written(work, study), written(work, CONFIG), "--quiet", "--seed", "0"]
+    command = [*RUN, written(work, study), written(work, CONFIG), "--quiet", "--workers", "2"]
     done = subprocess.run(command, cwd=work, env=environment(tmp_path), capture_output=True, timeout=600)
     assert (done.returncode, done.stderr) == (0, b"")
     assert accuracy(work / "outputs" / "small" / "seed-0") == alone
