@@ -11,7 +11,7 @@ from conftest import separable, write_npz
 from test_memory_study import DEEP, SHARED, TRAINING, benchmark_of, job_of, numbers, train
 
 import focil
-from focil import FocilError
+from focil import FocilError, RunError
 from focil.engine.worker import Progress
 from focil.memo.method import Offline
 from focil.memo.table import NAMES, OFFLINE, TITLES
@@ -171,6 +171,27 @@ def test_a_damaged_checkpoint_is_no_traceback_and_runs_no_code(
     checkpoint.write_bytes(damaged[damage])
     afresh_or_refused(benchmark, job, path, whole("replay"))
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: [state],
+        lambda state: {key: state[key] for key in state if key != "stages"},
+        lambda state: state | {"method": state["method"] | {"done": 7}},
+        lambda state: state | {"method": state["method"] | {"net": {"head.weight": torch.zeros(3)}}},
+        lambda state: state | {"made_on": None},
+    ],
+    ids=["a list", "a part is missing", "more tasks than there are", "another network", "no machine"],
+)
+def test_a_checkpoint_that_holds_something_else_is_explained(separated, tmp_path, monkeypatch, change):
+    benchmark, job, path = benchmark_of(separated), job_of("replay"), tmp_path / "job.json"
+    killed(monkeypatch, benchmark, job, path, 5, False)
+    checkpoint = path.with_suffix(".pt")
+    torch.save(change(torch.load(checkpoint, weights_only=True)), checkpoint)
+    with pytest.raises(RunError, match="Delete it and start again") as raised:
+        train(benchmark, job, path)
+    assert str(checkpoint) in str(raised.value)
 
 
 def test_a_checkpoint_of_other_settings_is_not_continued(separated, tmp_path, monkeypatch):

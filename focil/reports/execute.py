@@ -57,7 +57,8 @@ class IpcKernelManager(AsyncKernelManager):
         if len(str(place)) > LONGEST:
             place = Path("/tmp")
         for left in place.glob(f"{SOCKETS}*"):
-            if not _alive(int(left.name.split("-")[2])):
+            owner = left.name.split("-")[2]
+            if owner.isdecimal() and not _alive(int(owner)):
                 shutil.rmtree(left, ignore_errors=True)
         folder = tempfile.mkdtemp(prefix=f"{SOCKETS}{os.getpid()}-", dir=place)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)

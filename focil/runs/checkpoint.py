@@ -36,6 +36,9 @@ CHECKPOINT_KEYS = {
 }
 
 
+AFRESH = "Start over with --fresh, or restore it from a copy."
+
+
 class RunError(FocilError):
     """A run folder that cannot be used as asked; the message says what to do."""
 
@@ -78,10 +81,10 @@ def write_file(path: Path, content: dict) -> None:
         part.write_bytes(whole.getbuffer())
 
 
-def read_file(path: Path) -> dict:
+def read_file(path: Path, cure: str = AFRESH) -> dict:
     """Content of a file of a run folder; only tensors and plain values are read, never code.
 
-    Raises RunError.
+    cure: what to do about a damaged one. Raises RunError.
     """
     try:
         return torch.load(path, weights_only=True, map_location="cpu")
@@ -95,7 +98,7 @@ def read_file(path: Path) -> dict:
     except Exception as error:  # a damaged file fails in many ways inside torch
         raise RunError(
             f"{path} cannot be read ({type(error).__name__}): it is damaged or not a checkpoint of focil. "
-            "Start over with --fresh, or restore it from a copy."
+            f"{cure}"
         ) from None
 
 
@@ -104,9 +107,7 @@ def read_checkpoint(path: Path) -> dict:
     state = read_file(path)
     whole = isinstance(state, dict) and state.keys() >= CHECKPOINT_KEYS
     if not (whole and isinstance(state["benchmark"], dict)):
-        raise RunError(
-            f"{path} is no checkpoint of a run of focil; start over with --fresh, or restore it from a copy"
-        )
+        raise RunError(f"{path} is no checkpoint of a run of focil. {AFRESH}")
     if not state.keys() & {"router_scores", "probe_scores"}:
         raise RunError(
             f"{path.parent} was made by a version of focil without a router; run it again with --fresh, or "
@@ -116,8 +117,11 @@ def read_checkpoint(path: Path) -> dict:
 
 
 @contextmanager
-def meant_as_checkpoint(path: Path) -> Iterator[None]:
-    """Inside, what a file holds is used as it should be; whatever it is instead becomes a RunError."""
+def meant_as_checkpoint(path: Path, cure: str = AFRESH) -> Iterator[None]:
+    """Inside, what a file holds is used as it should be; whatever it is instead becomes a RunError.
+
+    cure: what to do then.
+    """
     try:
         yield
     except FocilError:
@@ -125,7 +129,7 @@ def meant_as_checkpoint(path: Path) -> Iterator[None]:
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise RunError(
             f"{path} holds something else than this run would have saved ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:200]}). Start over with --fresh, or restore it from a copy."
+            f"{' '.join(str(error).split())[:200]}). {cure}"
         ) from None
 
 

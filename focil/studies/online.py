@@ -120,9 +120,8 @@ class OnlineStudy(TunedStudy):
         if setting.tuning:
             return {"options": dict(setting.options), "sample": _tried(passed)}
         checkpoint, tasks = Checkpoint(self, job), list(passed.stream)
-        if (state := checkpoint.read()) is not None:
-            passed.load(state)
-            progress.advance(sum(task.size for task in tasks[: passed.done]))
+        checkpoint.go_on(passed.load)
+        progress.advance(sum(task.size for task in tasks[: passed.done]))
         for task in tasks[passed.done :]:
             try:
                 passed.learn(task)

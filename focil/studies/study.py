@@ -20,7 +20,7 @@ from focil.base.locks import locked, usable
 from focil.engine import worker
 from focil.engine.compute import Training, compute
 from focil.engine.worker import Progress
-from focil.runs.checkpoint import read_file, write_file
+from focil.runs.checkpoint import meant_as_checkpoint, read_file, write_file
 from focil.runs.params import Benchmark
 from focil.runs.provenance import made_on, provenance
 from focil.runs.results import RESULT
@@ -30,6 +30,7 @@ from focil.runs.sources import load_data
 BASE_BYTES, COPIES = 700_000_000, 7
 SAVE_EVERY = 60  # seconds between checkpoints
 THEN = ", then "  # between the devices of a training that went on elsewhere
+ALONE = "Delete it and start again: its training begins anew, the others are kept."
 ON_A_CARD = 3  # trainings at once on one GPU: together 2.2 times as fast as one of ConvNet2, and eight slower
 
 
@@ -199,21 +200,22 @@ class Checkpoint:
         self._written = time.perf_counter()
         write_file(self._path, self._identity | {"made_on": self.made_on} | state())
 
-    def read(self) -> dict | None:
-        """What was written, or None, also where it was trained with other options than are chosen now.
+    def go_on(self, take_up: Callable[[dict], object]) -> None:
+        """Hand over the state that was written last, if there is one, and of the options chosen now.
 
         Raises StudyError for a file of another study, RunError for a damaged one.
         """
         if not self._path.exists():
-            return None
-        state = read_file(self._path)
-        self._study.must_be_mine(self._path, state.get("benchmark"), state.get("data"))
-        if state.get("setting") not in (None, self._identity["setting"]):  # earlier versions did not say
-            return None
-        if "made_on" in state:
-            before, now = state["made_on"]["device"], self.made_on["device"]
-            self.made_on = self.made_on | {"device": _after(before, now)}
-        return state
+            return
+        state = read_file(self._path, ALONE)
+        with meant_as_checkpoint(self._path, ALONE):
+            self._study.must_be_mine(self._path, state.get("benchmark"), state.get("data"))
+            if state.get("setting") not in (None, self._identity["setting"]):  # earlier versions did not say
+                return
+            take_up(state)
+            if "made_on" in state:
+                before, now = state["made_on"]["device"], self.made_on["device"]
+                self.made_on = self.made_on | {"device": _after(before, now)}
 
 
 def _after(before: str, now: str) -> str:

@@ -126,10 +126,12 @@ def train(study: Study, job: Job, progress: Progress) -> dict:
         took = {"seconds": spent.seconds, "images": spent.images}
         return {"method": method.state(), "stages": stages.state()} | took
 
-    if (found := checkpoint.read()) is not None:
+    def take_up(found: dict) -> None:
         method.load(found["method"])
         stages.load(found["stages"])
         spent.go_on(found["images"], found["seconds"])
+
+    checkpoint.go_on(take_up)
     method.stream.on_draw = spent.count
     for task in list(method.stream)[method.done :]:
         method.learn(task, lambda: checkpoint.write(state))
