@@ -78,7 +78,7 @@ def write_file(path: Path, content: dict) -> None:
     whole = io.BytesIO()  # torch itself says no OSError when a disk is full
     torch.save(content, whole)
     with atomic_path(path) as part:
-        part.write_bytes(whole.getbuffer())
+        part.write_bytes(whole.getvalue())
 
 
 def read_file(path: Path, cure: str = AFRESH) -> dict:
