@@ -1134,15 +1134,22 @@ def test_a_block_that_is_frozen_has_no_number():
 def test_similarity_compares_the_shallow_with_the_deep_and_says_which_is_more_alike():
     picture = layers.similarity({"der": alike(3), "memo": alike(3, shallow=1.0)})
     finding = titles(picture)[0]
-    assert finding.startswith("Networks of different tasks see alike where they are shallow (CKA 0.")
-    assert finding.endswith("and differ where they are deep (0.45)")
+    assert finding.startswith(
+        "Networks of different tasks see more alike where they are shallow (CKA: DER 0."
+    )
+    assert ", MEMO 0." in finding and finding.endswith(" than where they are deep (DER 0.45, MEMO 0.48)")
     # The pool after it is not shown.
     assert "DER stage3 0.45" in picture.alt and "MEMO stage3 0.48" in picture.alt
     turned = titles(layers.similarity({"memo": alike(3, 0.2, 0.8)}))[0]
     assert turned.startswith(
-        "Networks of different tasks see no less alike where they are deep (CKA 0.65) than where they are "
-        "shallow (0."
+        "Networks of different tasks see no less alike where they are deep (CKA: MEMO 0.65) than where they "
+        "are shallow (MEMO 0."
     )
+    both = titles(layers.similarity({"der": alike(3), "memo": alike(3, 0.2, 0.8)}))[0]
+    assert both.startswith(
+        "Methods differ in where networks of different tasks see alike: shallow, CKA DER 0."
+    )
+    assert both.endswith(", MEMO 0.35; deep, DER 0.45, MEMO 0.65")
 
 
 def test_similarity_of_a_network_of_two_blocks_shows_both():

@@ -1,7 +1,7 @@
 """Shallow and deep: gradients and shifts by block, and how alike networks or experts of different tasks
 see."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -76,22 +76,32 @@ def similarity(cka: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> st
             axis.set_ylabel("task")
             text.append(f"{TITLES[method]} {name} {between[method, column]:.2f}")
         parts.colorbar(axes[2 * row + 1], image, "CKA (%)")
-    (first, *_) = cka
-    finding = (
-        f"Networks of different tasks see alike where they are shallow (CKA {between[first, 0]:.2f}) and "
-        f"differ where they are deep ({between[first, 1]:.2f})"
-    )
-    if between[first, 0] <= between[first, 1]:
-        finding = (
-            "Networks of different tasks see no less alike where they are deep (CKA "
-            f"{between[first, 1]:.2f}) than where they are shallow ({between[first, 0]:.2f})"
-        )
+    finding = _similarity_finding(cka, between)
     parts.headline(axes[0], finding)
     return style.Picture(
         figure,
         f"{finding}. Heatmaps of linear CKA on test images, task by task. Mean between tasks: "
         f"{'; '.join(text)}.",
     )
+
+
+def _similarity_finding(methods: Iterable[str], between: Mapping[tuple[str, int], float]) -> str:
+    """between: of each method the mean CKA between tasks where it is shallow, 0, and deep, 1."""
+    methods = list(methods)
+    shallow, deep = (
+        ", ".join(f"{TITLES[method]} {between[method, depth]:.2f}" for method in methods) for depth in (0, 1)
+    )
+    less = {between[method, 1] < between[method, 0] for method in methods}
+    if len(less) > 1:
+        return (
+            "Methods differ in where networks of different tasks see alike: "
+            f"shallow, CKA {shallow}; deep, {deep}"
+        )
+    if less == {True}:
+        how = f"more alike where they are shallow (CKA: {shallow}) than where they are deep ({deep})"
+    else:
+        how = f"no less alike where they are deep (CKA: {deep}) than where they are shallow ({shallow})"
+    return f"Networks of different tasks see {how}"
 
 
 @style.styled
