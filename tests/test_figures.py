@@ -1161,14 +1161,15 @@ def test_experts_say_where_they_see_alike():
     names = [f"stages.{i}.conv.weight" for i in range(3)]
     picture = layers.experts([alike(2, 0.9, 0.3, names), alike(2, 0.7, 0.5, names)])
     assert titles(picture) == [
-        "FOCIL's experts see alike in the first layer (CKA 0.80) and differ in the last (0.40)"
+        "FOCIL's experts see more alike in the first layer (CKA 0.80) than in the last (0.40)"
     ]
     assert picture.alt.endswith("stage 1, conv 0.80; stage 2, conv 0.60; stage 3, conv 0.40.")
     (axis,) = picture.figure.axes
     np.testing.assert_allclose(axis.lines[-1].get_ydata(), [0.8, 0.6, 0.4])
     ticks = [tick.get_text() for tick in axis.get_xticklabels()]
     assert len(axis.lines) == 3 and ticks == ["stage 1, conv", "stage 2, conv", "stage 3, conv"]
-    assert "and agree in the last (0.90)" in titles(layers.experts([alike(2, 0.5, 0.9, names)]))[0]
+    turned = titles(layers.experts([alike(2, 0.5, 0.9, names)]))[0]
+    assert turned == "FOCIL's experts see no more alike in the first layer (CKA 0.50) than in the last (0.90)"
 
 
 def test_curves_of_likeness_say_where_they_begin_and_in_which_order_they_end():

@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from focil.base import words
 from focil.evaluation.metrics import mean_interval
 from focil.figures import parts, style
+from focil.figures.memory import KEPT
 from focil.memo.account import MIB
 from focil.memo.table import TITLES, has_budget
 from focil.studies.verdict import Grown, gaps_to, turn
@@ -47,6 +48,12 @@ def over_passes(grown: Map) -> style.Picture:
         f"The best of all that have the budget is {TITLES[method]}, {_percent(point.last)}, after "
         f"{point.images:.1f} million images"
     )
+    better = [
+        f"{TITLES[m]}{KEPT.get(m, '')} {_percent(p.last)} after {p.images:.1f}"
+        for m, p in _without_budget(grown)
+        if np.mean(p.last) > np.mean(point.last)
+    ]
+    finding += f". Better without one: {', '.join(better)}" if better else ""
     return _finished(figure, axes, grown, finding)
 
 
@@ -85,7 +92,8 @@ def winners(maps: Sequence[tuple[int | None, Map]]) -> style.Picture:
     axis.set_xlabel("epochs a task")
     axis.set_ylabel("budget")
     finding = (
-        f"Best after the last task, where all were trained: {' and '.join(sorted(best_of_all)) or 'nobody'}"
+        "Best of those with a budget after the last task, where all were trained: "
+        f"{' and '.join(sorted(best_of_all)) or 'nobody'}"
     )
     parts.title(axis, finding)
     return style.Picture(
@@ -126,23 +134,38 @@ def _finished(figure: Figure, axes: Sequence[Axes], grown: Map, finding: str) ->
 
 
 def _by_epochs(grown: Map) -> str:
-    """Who is best at the fewest and at the most epochs after which all rivals are there, and who is not."""
+    """Who is best at the fewest and at the most epochs after which all rivals are there, and who is not
+    there."""
     ranked = _ranked(grown)
     whole = _whole(ranked)
     if not whole:
         return "No two methods with a budget were trained equally long"
+    best = {number: ranked[number][0] for number in (whole[0], whole[-1])}
     text = ", ".join(
         f"{TITLES[method]} {100 * share:.1f} % after {number} epochs"
-        for number in dict.fromkeys((whole[0], whole[-1]))
-        for method, share in ranked[number][:1]
+        for number, (method, share) in best.items()
     )
-    rivals = [method for method in grown if has_budget(method)]
-    missing = [
-        f"{', '.join(TITLES[m] for m in rivals if m not in dict(found))} after {number}"
-        for number, found in ranked.items()
-        if len(found) < len(rivals)
-    ]
-    return f"Best: {text}{_crossing(grown)}" + (f". Missing: {'; '.join(missing)}" if missing else "")
+    better = ", ".join(
+        f"{TITLES[method]}{KEPT.get(method, '')} {_percent(point.last)} after {point.epochs}"
+        for method, point in _without_budget(grown)
+        if point.epochs in best and np.mean(point.last) > best[point.epochs][1]
+    )
+    more = f". Better without one: {better}" if better else ""
+    return f"Best with the budget: {text}{more}{_crossing(grown)}{_missing(grown)}"
+
+
+def _without_budget(grown: Map) -> list[tuple[str, Grown]]:
+    """What a title must not forget: methods whose accuracy depends on no budget."""
+    return [(method, point) for method, points in grown.items() if not has_budget(method) for point in points]
+
+
+def _missing(grown: Map) -> str:
+    """Who was not trained after how many epochs."""
+    trained = {method: {point.epochs for point in points} for method, points in grown.items()}
+    every = sorted(set().union(*trained.values()))
+    lacks = {method: [str(n) for n in every if n not in there] for method, there in trained.items()}
+    told = "; ".join(f"{TITLES[method]} after {', '.join(ns)}" for method, ns in lacks.items() if ns)
+    return f". Missing: {told}" if told else ""
 
 
 def _crossing(grown: Map) -> str:

@@ -132,11 +132,11 @@ def draw_experts(axis: Axes, cka: Sequence[Mapping[str, Sequence[Sequence[float]
     axis.set_ylim(0, 1.03)
     axis.set_ylabel("CKA between experts")
     axis.set_xlabel("masked layer, shallow to deep")
+    first, last = values[:, 0].mean(), values[:, -1].mean()
     parts.title(
         axis,
-        f"FOCIL's experts see alike in the first layer (CKA {values[:, 0].mean():.2f}) and "
-        f"{'differ' if values[:, -1].mean() < values[:, 0].mean() else 'agree'} in the last "
-        f"({values[:, -1].mean():.2f})",
+        f"FOCIL's experts see {'more' if first > last else 'no more'} alike in the first layer (CKA "
+        f"{first:.2f}) than in the last ({last:.2f})",
     )
     return axis
 

@@ -14,6 +14,7 @@ from focil.memo import account
 from focil.memo.table import TITLES
 
 Runs = Mapping[str, Sequence[Mapping]]  # method -> one report a seed
+KEPT = {"joint": " (keeps every image)", "focil": " (keeps none)"}  # by methods without a budget, in titles
 
 
 @style.styled
@@ -172,9 +173,8 @@ def _memory_finding(lines: Sequence[tuple]) -> str:
 def _better_without(lines: Sequence[tuple], others: Mapping[str, Sequence[float]]) -> str:
     """Who is better than all that have a budget, and what it keeps."""
     best = max(np.mean(values) for line in lines for values in line[3])
-    kept = {"joint": " (keeps every image)", "focil": " (keeps none)"}
     better = [
-        f"{TITLES[method]}{kept.get(method, '')} {100 * np.mean(last):.1f} %"
+        f"{TITLES[method]}{KEPT.get(method, '')} {100 * np.mean(last):.1f} %"
         for method, last in others.items()
         if np.mean(last) > best
     ]
