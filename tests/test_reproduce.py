@@ -235,6 +235,17 @@ def test_a_notebook_whose_process_was_killed_is_explained(tmp_path):
         execute(of_one_cell(tmp_path, "import os; os.kill(os.getpid(), 9)"), tmp_path / "out", {})
 
 
+def test_what_a_kernel_left_is_cleared_and_what_is_nobodys_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(execution, "LONGEST", 1000)
+    monkeypatch.setattr(execution, "_alive", lambda process: process == 2)
+    names = [f"{execution.SOCKETS}{rest}" for rest in ("1-abc", "2-abc", "notes", "")]
+    for name in names:
+        (tmp_path / name).mkdir()
+    assert Path(execution.IpcKernelManager().connection_file).is_relative_to(tmp_path)
+    assert [(tmp_path / name).exists() for name in names] == [False, True, True, True]
+
+
 # An audit: one notebook for all seeds
 
 AUDIT = """config:
