@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from focil.base import words
 from focil.evaluation.metrics import mean_interval
 from focil.figures import parts, style
-from focil.figures.memory import KEPT
+from focil.figures.memory import unbounded
 from focil.memo.account import MIB
 from focil.memo.table import TITLES, has_budget
 from focil.studies.verdict import Grown, gaps_to, turn
@@ -49,7 +49,7 @@ def over_passes(grown: Map) -> style.Picture:
         f"{point.images:.1f} million images"
     )
     better = [
-        f"{TITLES[m]}{KEPT.get(m, '')} {_percent(p.last)} after {p.images:.1f}"
+        f"{unbounded(m)} {_percent(p.last)} after {p.images:.1f}"
         for m, p in _without_budget(grown)
         if np.mean(p.last) > np.mean(point.last)
     ]
@@ -134,8 +134,8 @@ def _finished(figure: Figure, axes: Sequence[Axes], grown: Map, finding: str) ->
 
 
 def _by_epochs(grown: Map) -> str:
-    """Who is best at the fewest and at the most epochs after which all rivals are there, and who is not
-    there."""
+    """Who is best at the fewest and at the most epochs after which all rivals were trained, and who is
+    missing."""
     ranked = _ranked(grown)
     whole = _whole(ranked)
     if not whole:
@@ -146,7 +146,7 @@ def _by_epochs(grown: Map) -> str:
         for number, (method, share) in best.items()
     )
     better = ", ".join(
-        f"{TITLES[method]}{KEPT.get(method, '')} {_percent(point.last)} after {point.epochs}"
+        f"{unbounded(method)} {_percent(point.last)} after {point.epochs}"
         for method, point in _without_budget(grown)
         if point.epochs in best and np.mean(point.last) > best[point.epochs][1]
     )

@@ -1,7 +1,7 @@
 """Shallow and deep: gradients and shifts by block, and how alike networks or experts of different tasks
 see."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -76,7 +76,7 @@ def similarity(cka: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> st
             axis.set_ylabel("task")
             text.append(f"{TITLES[method]} {name} {between[method, column]:.2f}")
         parts.colorbar(axes[2 * row + 1], image, "CKA (%)")
-    finding = _similarity_finding(cka, between)
+    finding = _similarity_finding(list(cka), between)
     parts.headline(axes[0], finding)
     return style.Picture(
         figure,
@@ -85,9 +85,8 @@ def similarity(cka: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> st
     )
 
 
-def _similarity_finding(methods: Iterable[str], between: Mapping[tuple[str, int], float]) -> str:
+def _similarity_finding(methods: Sequence[str], between: Mapping[tuple[str, int], float]) -> str:
     """between: of each method the mean CKA between tasks where it is shallow, 0, and deep, 1."""
-    methods = list(methods)
     shallow, deep = (
         ", ".join(f"{TITLES[method]} {between[method, depth]:.2f}" for method in methods) for depth in (0, 1)
     )

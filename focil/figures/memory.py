@@ -14,7 +14,7 @@ from focil.memo import account
 from focil.memo.table import TITLES
 
 Runs = Mapping[str, Sequence[Mapping]]  # method -> one report a seed
-KEPT = {"joint": " (keeps every image)", "focil": " (keeps none)"}  # by methods without a budget, in titles
+KEPT = {"joint": " (keeps every image)", "focil": " (keeps none)"}  # by methods without a budget
 
 
 @style.styled
@@ -170,11 +170,16 @@ def _memory_finding(lines: Sequence[tuple]) -> str:
     return f"{TITLES[best]} is best after the last task, {100 * reached:.1f} %, {where}"
 
 
+def unbounded(method: str) -> str:
+    """The title of a method without a budget, with what it keeps."""
+    return TITLES[method] + KEPT.get(method, "")
+
+
 def _better_without(lines: Sequence[tuple], others: Mapping[str, Sequence[float]]) -> str:
     """Who is better than all that have a budget, and what it keeps."""
     best = max(np.mean(values) for line in lines for values in line[3])
     better = [
-        f"{TITLES[method]}{KEPT.get(method, '')} {100 * np.mean(last):.1f} %"
+        f"{unbounded(method)} {100 * np.mean(last):.1f} %"
         for method, last in others.items()
         if np.mean(last) > best
     ]

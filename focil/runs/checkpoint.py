@@ -34,8 +34,6 @@ CHECKPOINT_KEYS = {
     "method",
     "probe_images",
 }
-
-
 AFRESH = "Start over with --fresh, or restore it from a copy."
 
 
