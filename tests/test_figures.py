@@ -285,7 +285,7 @@ def studied(tasks, count):
     if tasks > 1:
         yield memory.confusion(methods(count, tasks), CLASSES)
         yield layers.blocks({"der": noted(tasks), "memo": noted(tasks)})
-        yield layers.similarity({"der": alike(tasks), "memo": alike(tasks)})
+        yield layers.similarity({"der": [alike(tasks)] * 2, "memo": [alike(tasks)]})
         yield layers.experts([alike(tasks, names=[f"stages.{i}.conv.weight" for i in range(20)])] * 2)
     yield layers.curves(compared_lines(min(count, 4)), "block, shallow to deep")
 
@@ -1132,7 +1132,7 @@ def test_a_block_that_is_frozen_has_no_number():
 
 
 def test_similarity_compares_the_shallow_with_the_deep_and_says_which_is_more_alike():
-    picture = layers.similarity({"der": alike(3), "memo": alike(3, shallow=1.0)})
+    picture = layers.similarity({"der": [alike(3)], "memo": [alike(3, shallow=1.0)]})
     finding = titles(picture)[0]
     assert finding.startswith(
         "Networks of different tasks see more alike where they are shallow (CKA: DER 0."
@@ -1140,20 +1140,22 @@ def test_similarity_compares_the_shallow_with_the_deep_and_says_which_is_more_al
     assert ", MEMO 0." in finding and finding.endswith(" than where they are deep (DER 0.45, MEMO 0.48)")
     # The pool after it is not shown.
     assert "DER stage3 0.45" in picture.alt and "MEMO stage3 0.48" in picture.alt
-    turned = titles(layers.similarity({"memo": alike(3, 0.2, 0.8)}))[0]
+    turned = titles(layers.similarity({"memo": [alike(3, 0.2, 0.8)]}))[0]
     assert turned.startswith(
         "Networks of different tasks see no less alike where they are deep (CKA: MEMO 0.65) than where they "
         "are shallow (MEMO 0."
     )
-    both = titles(layers.similarity({"der": alike(3), "memo": alike(3, 0.2, 0.8)}))[0]
+    both = titles(layers.similarity({"der": [alike(3)], "memo": [alike(3, 0.2, 0.8)]}))[0]
     assert both.startswith(
         "Methods differ in where networks of different tasks see alike: shallow, CKA DER 0."
     )
     assert both.endswith(", MEMO 0.35; deep, DER 0.45, MEMO 0.65")
 
 
-def test_similarity_of_a_network_of_two_blocks_shows_both():
-    picture = layers.similarity({"der": alike(3, 0.9, 0.1, ("block1", "block2", "pool"))})
+def test_similarity_of_a_network_of_two_blocks_shows_both_and_means_over_seeds():
+    blocks = ("block1", "block2", "pool")
+    seeds = [alike(3, 1.0, 0.2, blocks), alike(3, 0.8, 0.0, blocks)]
+    picture = layers.similarity({"der": seeds})
     assert titles(picture)[1:3] == ["DER, block1: 0.90 between tasks", "DER, block2: 0.50 between tasks"]
 
 

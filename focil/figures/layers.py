@@ -57,16 +57,17 @@ def blocks(runs: Mapping[str, Sequence[Noted]]) -> style.Picture:
 
 
 @style.styled
-def similarity(cka: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> style.Picture:
-    """CKA of networks of different tasks, task x task, at a shallow and a deep block (`shallow_and_deep`).
+def similarity(cka: Mapping[str, Sequence[Mapping[str, Sequence[Sequence[float]]]]]) -> style.Picture:
+    """CKA of networks of different tasks, task x task, at a shallow and a deep block (`shallow_and_deep`),
+    mean over seeds.
 
-    cka: method -> block -> matrix.
+    cka: method -> seeds -> block -> matrix.
     """
     figure, axes = style.panels(len(cka), 2, 0.6 + 2.3 * len(cka))
     text, between = [], {}
-    for row, (method, found) in enumerate(cka.items()):
-        for column, name in enumerate(shallow_and_deep(found)):
-            axis, matrix = axes[2 * row + column], np.array(found[name])
+    for row, (method, seeds) in enumerate(cka.items()):
+        for column, name in enumerate(shallow_and_deep(seeds[0])):
+            axis, matrix = axes[2 * row + column], np.mean([found[name] for found in seeds], axis=0)
             image = parts.draw_heatmap(axis, matrix)
             between[method, column] = _off_diagonal(matrix)
             axis.set_title(f"{TITLES[method]}, {name}: {between[method, column]:.2f} between tasks")
@@ -80,7 +81,7 @@ def similarity(cka: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> st
     parts.headline(axes[0], finding)
     return style.Picture(
         figure,
-        f"{finding}. Heatmaps of linear CKA on test images, task by task. Mean between tasks: "
+        f"{finding}. Heatmaps of linear CKA on test images, task by task, mean over seeds. Between tasks: "
         f"{'; '.join(text)}.",
     )
 

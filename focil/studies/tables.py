@@ -3,7 +3,7 @@
 Without torch, see `list`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,19 +77,24 @@ def shallow_and_deep(blocks: Iterable[str]) -> tuple[str, str]:
 
 
 def method_lines(result: dict) -> list[str]:
-    """One line a method: last accuracy by `sample`, and CKA between tasks at a shallow and at a deep block
-    (see `shallow_and_deep`), first seed."""
+    """One line a method: last accuracy by `sample`, seed by seed, and CKA between tasks at a shallow and at a
+    deep block (see `shallow_and_deep`), mean over seeds."""
     lines = []
     for method, reports in result["runs"].items():
-        found = {name: np.array(matrix) for name, matrix in reports[0]["cka"].items()}
-        mean = {name: matrix[~np.eye(len(matrix), dtype=bool)].mean() for name, matrix in found.items()}
         alike = ", ".join(
-            f"{mean[name]:.2f} in {words.layer(name)} ({depth})"
-            for name, depth in zip(shallow_and_deep(found), ("shallow", "deep"), strict=True)
+            f"{mean_between(reports, name):.2f} in {words.layer(name)} ({depth})"
+            for name, depth in zip(shallow_and_deep(reports[0]["cka"]), ("shallow", "deep"), strict=True)
         )
         last = " ".join(f"{100 * report['last']:.1f}" for report in reports)
         lines.append(f"  {method:8} last accuracy {last} %, CKA between tasks {alike}")
     return lines
+
+
+def mean_between(reports: Sequence[Mapping], block: str) -> float:
+    """Mean CKA between different tasks at a block, over the seeds that noted it."""
+    kept = [report["cka"] for report in reports if "cka" in report]  # published results keep one seed's
+    matrices = np.array([cka[block] for cka in kept])
+    return float(matrices[:, ~np.eye(matrices.shape[1], dtype=bool)].mean())
 
 
 def _over_seeds(values: Sequence[float]) -> str:

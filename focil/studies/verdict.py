@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from focil.base import words
 from focil.evaluation.metrics import mean_interval
 from focil.memo import account
 from focil.memo.table import ONLINE, TITLES, has_budget
 from focil.runs.params import Benchmark
+from focil.studies.tables import mean_between
 
 NEARLY = 1.0  # points; what is called nearly identical
 
@@ -126,18 +125,11 @@ def likeness(result: dict) -> Iterator[str]:
         for method in ("der", "memo"):
             for epochs, name in ((epochs, runs[method]) for epochs, runs in told if method in runs):
                 reports = result["runs"][name]
-                found = {block: _mean_between(reports, block) for block in reports[0]["cka"]}
+                found = {block: mean_between(reports, block) for block in reports[0]["cka"]}
                 after = f" after {epochs} epochs" if epochs else ""
                 yield f"{name}{after}: {_by_block(found)}"
     for network, found in result["untrained"].items():
         yield f"{network}, untrained, other seeds: {_by_block(found)}"
-
-
-def _mean_between(reports: list[dict], block: str) -> float:
-    """Mean CKA between different tasks, over seeds."""
-    kept = [report["cka"] for report in reports if "cka" in report]  # published results keep one seed's
-    matrices = np.array([cka[block] for cka in kept])
-    return float(matrices[:, ~np.eye(matrices.shape[1], dtype=bool)].mean())
 
 
 def _by_block(found: dict[str, float]) -> str:
