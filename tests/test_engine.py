@@ -124,7 +124,15 @@ def test_trainings_run_in_processes_of_their_own_and_come_back_by_name():
     assert all_gone(pids)
 
 
-def test_workers_of_a_command_serve_all_its_notebooks_and_end_with_it(tmp_path):
+@pytest.fixture
+def heeds_ctrl_c():
+    """Also where the tests run in the background of a script, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_workers_of_a_command_serve_all_its_notebooks_and_end_with_it(tmp_path, heeds_ctrl_c):
     five = [Training(f"number {k}", 1, trainings.answer, (k,)) for k in range(5)]
     with Shared() as shared:
         shared.have(2)
